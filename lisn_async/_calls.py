@@ -1,0 +1,201 @@
+"""Carrying out a call: attempt, judge, wait, attempt again. The only place that sleeps.
+
+Every decision is made elsewhere: `_retry` says what an attempt means, `_response` what a reply means.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import math
+import random
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import attrs
+
+from . import errors
+from ._config import Settings
+from ._log import log_attempt, logger
+from ._request import Request
+from ._response import Answer, Broken, IncompleteList, Kind, RawResponse, Reply, hint, status_error
+from ._retry import (
+    LONGEST_WAIT,
+    Attempt,
+    Happened,
+    Meaning,
+    Pause,
+    RetryBudget,
+    is_declined,
+    may_have_acted,
+    meaning_of,
+    wait_before_next,
+)
+from ._wire import Unreadable
+
+if TYPE_CHECKING:
+    from ._transport import Transport
+
+T = TypeVar("T")
+
+E = TypeVar("E", bound=errors.APIError)
+
+_KINDS: Mapping[Kind, type[errors.APIError]] = {
+    "connection": errors.APIConnectionError,
+    "timeout": errors.APITimeoutError,
+    "response": errors.APIResponseError,
+}
+
+
+@attrs.frozen(kw_only=True)
+class Tried(Generic[T]):
+    """One attempt and what it means: a result, or an error."""
+
+    attempt: Attempt
+    response: RawResponse[T] | None = None
+    error: errors.APIError | None = None
+    cause: BaseException | None = attrs.field(default=None, repr=False)
+
+
+@attrs.define
+class Traffic:
+    """What all calls of a client share: the retry budget and the pause that a server asked for."""
+
+    budget: RetryBudget = attrs.field(factory=RetryBudget)
+    pause: Pause = attrs.field(factory=Pause)
+
+
+class Calls:
+    """Carries out requests: the `Caller` that the resources know."""
+
+    def __init__(self, settings: Settings, transport: Transport, traffic: Traffic) -> None:
+        self.settings = settings
+        self.transport = transport
+        self.traffic = traffic
+
+    @property
+    def strict(self) -> bool:
+        """Whether undocumented types and providers are refused."""
+        return self.settings.strict
+
+    async def call(self, request: Request[T]) -> RawResponse[T]:
+        """The result, after as many attempts as are provably safe. Raises `APIError`."""
+        settings = self.settings
+        ends = math.inf if settings.deadline is None else time.monotonic() + settings.deadline
+        acted = False
+        for number in itertools.count(1):
+            self._check_pause_ends(request, number - 1, ends, acted=acted)
+            await self.wait_for_pause()
+            tried = await self.attempt(request, number=number, ends=ends, acted=acted)
+            if tried.response is not None:
+                return tried.response
+            acted = acted or may_have_acted(tried.attempt)
+            wait = wait_before_next(
+                tried.attempt,
+                resends=number - 1,
+                max_retries=settings.max_retries,
+                seconds_left=ends - time.monotonic(),
+                chance=random.random(),
+            )
+            if wait is None or not self.traffic.budget.take():
+                assert tried.error is not None
+                try:
+                    raise tried.error from tried.cause
+                finally:
+                    del tried  # else the error keeps itself alive through the frame it was raised in
+            logger.info("%s %s: sent again in %.2f s", request.method, request.template, wait)
+            await asyncio.sleep(wait)
+        raise AssertionError("unreachable")
+
+    async def attempt(
+        self, request: Request[T], *, number: int = 1, ends: float = math.inf, acted: bool = False
+    ) -> Tried[T]:
+        """What became of one single request, the `number`th of its call. Never raises `APIError`.
+
+        `ends` is a moment of the monotonic clock; `acted` says whether an earlier attempt may have
+        taken effect.
+        """
+        began = time.monotonic()
+        what = await self.transport.send(request, self.settings.timeout, ends)
+        tried = self._judge(request, what, number, acted=acted)
+        if logger.isEnabledFor(logging.DEBUG):
+            log_attempt(request, tried.attempt, number, time.monotonic() - began)
+        return tried
+
+    async def wait_for_pause(self) -> None:
+        """Return once no service asks this client to be silent."""
+        while wait := self.traffic.pause.seconds_left(time.monotonic()):
+            await asyncio.sleep(wait)
+
+    def _check_pause_ends(self, request: Request[Any], attempts: int, ends: float, *, acted: bool) -> None:
+        now = time.monotonic()
+        wait = self.traffic.pause.seconds_left(now)
+        if now + wait >= ends:
+            why = f"the service asked for a pause of {wait:.1f} s more, beyond the deadline"
+            raise self._error(errors.APITimeoutError, request, why, attempts, unknown=acted)
+
+    def _judge(self, request: Request[T], what: Answer | Broken, number: int, *, acted: bool) -> Tried[T]:
+        if isinstance(what, Broken):
+            attempt = Attempt(method=request.method, happened=what.happened, acted_before=acted)
+            unknown = acted or may_have_acted(attempt)
+            error = self._error(_KINDS[what.kind], request, what.why, number, unknown=unknown)
+            return Tried(attempt=attempt, error=error, cause=what.cause)
+        return self._judge_answer(request, what, number, acted=acted)
+
+    def _judge_answer(self, request: Request[T], what: Answer, number: int, *, acted: bool) -> Tried[T]:
+        reply = what.reply
+        attempt = Attempt(
+            method=request.method,
+            happened=Happened.REPLIED,
+            status=reply.status,
+            retry_after=reply.retry_after,
+            acted_before=acted,
+        )
+        error: errors.APIError
+        try:
+            if meaning_of(attempt) is Meaning.DONE:
+                return self._succeeded(request, attempt, reply, number)
+        except IncompleteList as more:
+            why = f"the reply is not the whole list: {more}"
+            error = self._error(errors.IncompleteListError, request, why, number, unknown=False)
+            error.partial = more.partial
+            return Tried(attempt=attempt, error=error)
+        except Unreadable as unreadable:
+            attempt = attrs.evolve(attempt, readable=False)
+            kind = errors.APIResponseError if what.broken is None else _KINDS[what.broken.kind]
+            why = str(unreadable) if what.broken is None else what.broken.why
+            unknown = acted or may_have_acted(attempt)
+            error = self._error(kind, request, f"{reply.status}, but {why}", number, unknown=unknown)
+        else:
+            if is_declined(attempt):
+                self._pause(attempt)
+            unknown = acted or may_have_acted(attempt)
+            secrets = (self.settings.token, *request.secrets)
+            error = status_error(
+                request, self.transport.url(request), reply, secrets, number, unknown=unknown
+            )
+        return Tried(attempt=attempt, error=error, cause=what.broken.cause if what.broken else None)
+
+    def _succeeded(self, request: Request[T], attempt: Attempt, reply: Reply, number: int) -> Tried[T]:
+        response = RawResponse(
+            status_code=reply.status,
+            headers=reply.headers,
+            request_id=reply.request_id,
+            attempts=number,
+            result=request.read(reply),
+        )
+        self.traffic.budget.refill()
+        return Tried(attempt=attempt, response=response)
+
+    def _pause(self, attempt: Attempt) -> None:
+        """Hold back every call of this client for as long as the service asked."""
+        if attempt.retry_after is not None and attempt.retry_after <= LONGEST_WAIT:
+            self.traffic.pause.extend(time.monotonic() + attempt.retry_after)
+
+    def _error(self, kind: type[E], request: Request[Any], why: str, attempts: int, *, unknown: bool) -> E:
+        url = self.transport.url(request)
+        tries = f" after {attempts} attempts" if attempts > 1 else ""
+        message = f"{request.method} {url} failed{tries}: {why}{hint(unknown=unknown)}"
+        return kind(message, request.method, url, attempts, unknown)

@@ -1,0 +1,237 @@
+"""What a client is told when it is made, checked once, as a value.
+
+Everything that cannot work is a `ConfigurationError` here and not at the first call.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+import os
+import re
+from base64 import b64encode
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+import attrs
+
+from ._secrets import Secret
+from .errors import ConfigurationError
+from .models import UNSET, Unset
+
+if TYPE_CHECKING:
+    import ssl
+
+DOCUMENTED_BASE_URL = "https://app.lisn.dev/api"
+
+_TOKEN = re.compile(r"[\x21-\x7e]+")
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_HEADER_VALUE = re.compile(r"[\t\x20-\x7e]*")
+# These frame the message or carry the token; a second source for them can only do harm.
+_OURS = frozenset(
+    ("authorization", "connection", "content-length", "content-type", "cookie", "host", "te")
+    + ("proxy-authorization", "trailer", "transfer-encoding", "upgrade", "expect", "keep-alive")
+)
+
+
+@attrs.frozen(kw_only=True)
+class Proxy:
+    """A forward proxy; its credentials are kept apart from its URL, which shows up in errors."""
+
+    url: str
+    authorization: Secret | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Settings:
+    """Everything a client was told. Times are in seconds."""
+
+    token: Secret
+    base_url: str
+    timeout: float
+    deadline: float | None
+    max_retries: int
+    max_connections: int
+    headers: Mapping[str, str] = attrs.field(repr=lambda headers: str(list(headers)))
+    proxy: Proxy | None
+    ssl_context: ssl.SSLContext | None
+    strict: bool
+
+
+def settings(
+    *,
+    api_token: str | None,
+    base_url: str | None,
+    timeout: float,
+    deadline: float | None,
+    max_retries: int,
+    max_connections: int,
+    default_headers: Mapping[str, str] | None,
+    proxy: str | None,
+    ssl_context: ssl.SSLContext | None,
+    strict: bool,
+    allow_insecure_http: bool,
+) -> Settings:
+    """The arguments of a client and its environment, checked. Raises `ConfigurationError`."""
+    url = normal_base_url(
+        base_url if base_url is not None else os.environ.get("LISN_BASE_URL") or DOCUMENTED_BASE_URL,
+        allow_insecure_http=allow_insecure_http,
+    )
+    return Settings(
+        token=_token(api_token),
+        base_url=url,
+        timeout=positive_seconds("timeout", timeout),
+        deadline=_optional_seconds("deadline", deadline),
+        max_retries=whole_number("max_retries", max_retries, least=0),
+        max_connections=whole_number("max_connections", max_connections, least=1),
+        headers=_extra_headers(default_headers or {}),
+        proxy=_environment_proxy(url) if proxy is None else _proxy(proxy, "proxy"),
+        ssl_context=_verifying(ssl_context),
+        strict=bool(strict),
+    )
+
+
+def changed_limits(
+    now: Settings, *, timeout: float | Unset, deadline: float | Unset | None, max_retries: int | Unset
+) -> Settings:
+    """The settings with other limits; `UNSET` leaves one as it is. Raises `ConfigurationError`."""
+    return attrs.evolve(
+        now,
+        timeout=now.timeout if timeout is UNSET else positive_seconds("timeout", timeout),
+        deadline=now.deadline if deadline is UNSET else _optional_seconds("deadline", deadline),
+        max_retries=(
+            now.max_retries if max_retries is UNSET else whole_number("max_retries", max_retries, least=0)
+        ),
+    )
+
+
+def _optional_seconds(name: str, value: float | None) -> float | None:
+    return None if value is None else positive_seconds(name, value)
+
+
+def positive_seconds(name: str, value: object) -> float:
+    """The number itself. Raises `ConfigurationError` unless it is finite and above zero."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+        raise ConfigurationError(f"{name} must be a number of seconds above 0, not {value!r}")
+    return float(value)
+
+
+def whole_number(name: str, value: object, *, least: int) -> int:
+    """The number itself. Raises `ConfigurationError` unless it is an integer of at least `least`."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ConfigurationError(f"{name} must be a whole number of at least {least}, not {value!r}")
+    return value
+
+
+def _token(given: str | None) -> Secret:
+    token = Secret(given if given is not None else os.environ.get("LISN_API_TOKEN", ""))
+    source = "api_token" if given is not None else "LISN_API_TOKEN"
+    if not token and given is None:
+        raise ConfigurationError(
+            "no API token: pass api_token=... or set LISN_API_TOKEN (Lisn: Settings → API Tokens)"
+        )
+    if not _TOKEN.fullmatch(token):
+        # Say what is wrong with it without showing any of it.
+        if not token:
+            what = "is empty"
+        elif token.strip() != token:
+            what = "begins or ends with white space (a newline from a file?)"
+        elif not token.isascii():
+            what = "holds a character outside ASCII"
+        else:
+            what = "holds a space or a control character"
+        raise ConfigurationError(f"{source} {what}; a token is made of visible ASCII characters only")
+    return token
+
+
+def normal_base_url(given: object, *, allow_insecure_http: bool) -> str:
+    """The URL that `/v1/assistants` is appended to. Raises `ConfigurationError`.
+
+    The documentation gives the base as `https://app.lisn.dev/api` and the paths from the host
+    (`/api/v1/assistants`): for that host both readings end at the same place.
+    """
+    if not isinstance(given, str) or not given:
+        raise ConfigurationError(f"base_url must be a URL such as {DOCUMENTED_BASE_URL}, not {given!r}")
+    parts = _split(given, "base_url")
+    if parts.username is not None or parts.password is not None:
+        raise ConfigurationError("base_url must not hold a user name or password")
+    if parts.query or parts.fragment or given.endswith(("?", "#")):
+        raise ConfigurationError(f"base_url must not hold a query or a fragment: {given!r}")
+    host = parts.hostname or ""
+    if parts.scheme == "http" and not allow_insecure_http and not is_loopback(host):
+        raise ConfigurationError(
+            f"base_url {given!r} would send the token in clear text; use https://,"
+            " or pass allow_insecure_http=True if you must"
+        )
+    path = parts.path.rstrip("/")
+    if host == "app.lisn.dev" and path in ("", "/api/v1"):
+        path = "/api"
+    return f"{parts.scheme}://{parts.netloc}{path}"
+
+
+def _split(url: str, what: str) -> SplitResult:
+    if not url.isascii() or re.search(r"[\x00-\x20\x7f\\]", url):
+        raise ConfigurationError(f"{what} holds a space, a backslash or a character outside ASCII")
+    try:
+        parts = urlsplit(url)
+        if parts.scheme in ("http", "https") and parts.hostname and parts.port != 0:
+            return parts
+    except ValueError:
+        pass
+    raise ConfigurationError(f"{what} must begin with http:// or https:// and name a host")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name can only mean this machine."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _extra_headers(given: Mapping[str, str]) -> dict[str, str]:
+    for name, value in given.items():
+        if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
+            raise ConfigurationError(f"default_headers: {name!r} is no header name")
+        if not isinstance(value, str) or not _HEADER_VALUE.fullmatch(value):
+            raise ConfigurationError(f"default_headers: the value of {name} must be printable ASCII")
+        if name.lower() in _OURS:
+            raise ConfigurationError(f"default_headers: {name} is set by the client itself")
+    # A key of a gateway or a tenant is a secret as well; nobody needs to see the values.
+    return {name: Secret(value) for name, value in given.items()}
+
+
+def _environment_proxy(base_url: str) -> Proxy | None:
+    """The proxy that the environment names for this URL, as `requests` and `httpx` read it."""
+    parts = urlsplit(base_url)
+    host = parts.hostname or ""
+    proxies = getproxies()
+    found = proxies.get(parts.scheme) or proxies.get("all")
+    if not found or is_loopback(host) or proxy_bypass(parts.netloc) or proxy_bypass(host):
+        return None
+    return _proxy(found, f"the {parts.scheme.upper()}_PROXY or ALL_PROXY of the environment")
+
+
+def _proxy(given: str, what: str) -> Proxy:
+    parts = _split(given if "://" in given else f"http://{given}", what)
+    authorization = None
+    if parts.username is not None:
+        pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+        authorization = Secret("Basic " + b64encode(pair.encode()).decode("ascii"))
+    return Proxy(url=f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}", authorization=authorization)
+
+
+def _verifying(context: ssl.SSLContext | None) -> ssl.SSLContext | None:
+    if context is None:
+        return None
+    import ssl  # only where somebody made a context, and so has paid for the import
+
+    if not isinstance(context, ssl.SSLContext):
+        raise ConfigurationError(f"ssl_context must be an ssl.SSLContext, not {type(context).__name__}")
+    if context.verify_mode is not ssl.CERT_REQUIRED:
+        raise ConfigurationError("ssl_context must verify the server (verify_mode = ssl.CERT_REQUIRED)")
+    return context

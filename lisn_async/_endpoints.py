@@ -1,0 +1,121 @@
+"""The six endpoints as six functions from arguments to a `Request`.
+
+Source: `assistants-api`, tables *Endpoints* and *Create Assistant*. They validate before anything is
+sent and raise `ValidationError`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+
+from . import _response
+from ._request import COLLECTION, Request
+from ._wire import encode
+from .errors import ValidationError
+from .models import Assistant, AssistantCreate, AssistantUpdate
+from .models._rules import check_id
+
+ONE = COLLECTION + "/{id}"
+DUPLICATE = ONE + "/duplicate"
+LONGEST_LIST = 256 * 2**20
+
+
+def list_all() -> Request[list[Assistant]]:
+    return Request(
+        method="GET",
+        path=COLLECTION,
+        template=COLLECTION,
+        read=_response.read_assistants,
+        max_reply=LONGEST_LIST,
+    )
+
+
+def create(spec: AssistantCreate, *, strict: bool) -> Request[Assistant]:
+    spec.validate(strict=strict)
+    return Request(
+        method="POST",
+        path=COLLECTION,
+        template=COLLECTION,
+        read=_response.read_assistant,
+        body=encode(spec),
+        secrets=_secrets(spec),
+    )
+
+
+def create_from(given: object, *, strict: bool) -> Request[Assistant]:
+    """The request that makes what a caller means: a spec, or a mapping of its fields."""
+    return create(as_spec(given), strict=strict)
+
+
+def get(assistant_id: str) -> Request[Assistant]:
+    check_id(assistant_id)
+    return Request(
+        method="GET",
+        path=f"{COLLECTION}/{assistant_id}",
+        template=ONE,
+        read=partial(_response.read_this_assistant, assistant_id=assistant_id),
+    )
+
+
+def update(assistant_id: str, change: AssistantUpdate, *, strict: bool) -> Request[Assistant]:
+    check_id(assistant_id)
+    change.validate(strict=strict)
+    return Request(
+        method="PATCH",
+        path=f"{COLLECTION}/{assistant_id}",
+        template=ONE,
+        read=partial(_response.read_this_assistant, assistant_id=assistant_id),
+        body=encode(change),
+        secrets=_secrets(change),
+    )
+
+
+def delete(assistant_id: str) -> Request[None]:
+    check_id(assistant_id)
+    return Request(
+        method="DELETE",
+        path=f"{COLLECTION}/{assistant_id}",
+        template=ONE,
+        read=_response.read_nothing,
+    )
+
+
+def duplicate(assistant_id: str) -> Request[Assistant]:
+    check_id(assistant_id)
+    return Request(
+        method="POST",
+        path=f"{COLLECTION}/{assistant_id}/duplicate",
+        template=DUPLICATE,
+        read=partial(_response.read_copy, original_id=assistant_id),
+    )
+
+
+def one_spec(spec: AssistantCreate | None, fields: AssistantCreate) -> AssistantCreate:
+    """What `create` was given: a spec, or the fields of one. Both at once is a `TypeError`."""
+    if spec is None:
+        return fields
+    if fields != AssistantCreate():
+        raise TypeError("create() takes a spec or its fields, not both")
+    return as_spec(spec)
+
+
+def as_spec(given: object) -> AssistantCreate:
+    """The spec that a caller means: one of ours, or a mapping of its fields. Raises `ValidationError`."""
+    if isinstance(given, AssistantCreate):
+        return given
+    if not isinstance(given, Mapping):
+        what = f"must be an AssistantCreate or a mapping, not {type(given).__name__}"
+        raise ValidationError(f"assistant not sent: the spec {what}", {"spec": what})
+    allowed = AssistantCreate.__attrs_attrs__
+    unknown = [key for key in given if key not in {field.name for field in allowed}]
+    if unknown:
+        reason = "is not a documented field; put it into extra_body if you mean it"
+        names = ", ".join(repr(key) for key in unknown)
+        raise ValidationError(f"assistant not sent: {names} {reason}", {str(key): reason for key in unknown})
+    return AssistantCreate(**given)
+
+
+def _secrets(spec: AssistantCreate | AssistantUpdate) -> tuple[str, ...]:
+    secret = spec.webhook_secret
+    return (secret,) if isinstance(secret, str) and secret else ()

@@ -1,0 +1,37 @@
+"""What the logger `lisn` is told: method, path template, status, attempt, duration; never bodies or secrets."""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ._request import Request
+    from ._retry import Attempt
+
+logger = logging.getLogger("lisn")
+logger.addHandler(logging.NullHandler())
+
+
+def set_up_from_environment() -> None:
+    """Give the logger a handler of its own if `LISN_LOG` asks for it (`debug` or `info`)."""
+    level = {"debug": logging.DEBUG, "info": logging.INFO}.get(os.environ.get("LISN_LOG", "").lower())
+    if level is None or any(isinstance(handler, _OwnHandler) for handler in logger.handlers):
+        return
+    handler = _OwnHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    logger.addHandler(handler)
+    logger.setLevel(level)
+
+
+class _OwnHandler(logging.StreamHandler):  # type: ignore[type-arg]  # generic in the stubs only
+    """To stderr. A class of its own, so that it is added once."""
+
+
+def log_attempt(request: Request[Any], attempt: Attempt, number: int, seconds: float) -> None:
+    """One DEBUG line for one request that was sent or could not be."""
+    what = attempt.status or attempt.happened.name.lower()
+    logger.debug(
+        "%s %s: %s in %.1f ms (attempt %d)", request.method, request.template, what, seconds * 1000, number
+    )

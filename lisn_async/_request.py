@@ -1,0 +1,58 @@
+"""A request as a value, and the promise that somebody can carry it out.
+
+Resources build requests and ask a `Caller` for the result; they know neither the client nor the wire.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Generic, Literal, Protocol, TypeAlias, TypeVar
+
+import attrs
+
+from ._secrets import Payload
+
+if TYPE_CHECKING:
+    from ._calls import Tried
+    from ._response import RawResponse, Reply
+
+T = TypeVar("T")
+
+Method: TypeAlias = Literal["GET", "POST", "PATCH", "DELETE"]
+
+COLLECTION = "/v1/assistants"
+
+
+@attrs.frozen(kw_only=True)
+class Request(Generic[T]):
+    """One logical call: what to send, and how to read what comes back.
+
+    `template` is the path with `{id}` left open, for logs. `read` turns a 2xx reply into the result
+    or raises `Unreadable`. `secrets` are those of ours that travel in the body and must not come
+    back in an error. `max_reply` is the largest reply body that is read, in bytes.
+    """
+
+    method: Method
+    path: str
+    template: str
+    read: Callable[[Reply], T]
+    body: Payload | None = None
+    secrets: tuple[str, ...] = attrs.field(default=(), repr=False)
+    max_reply: int = 16 * 2**20
+
+
+class Caller(Protocol):
+    """Whoever carries out requests."""
+
+    @property
+    def strict(self) -> bool:
+        """Whether undocumented types and providers are refused."""
+
+    async def call(self, request: Request[T]) -> RawResponse[T]:
+        """The result, after as many attempts as are provably safe."""
+
+    async def attempt(self, request: Request[T], *, number: int = 1) -> Tried[T]:
+        """What became of one single request."""
+
+    async def wait_for_pause(self) -> None:
+        """Return once no service asks this client to be silent."""

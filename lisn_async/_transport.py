@@ -1,0 +1,337 @@
+"""One request over the network, and what became of it, as a value. The only module that imports aiohttp's client.
+
+A session belongs to the event loop it was made in. So a transport keeps one pool per running loop,
+made at the first request there:
+
+1. While the loop lives, an async generator primed in it holds the session. `asyncio.run` ends every
+   such generator (`shutdown_asyncgens`), so the session is closed with its loop and none is leaked.
+2. After a fork the child shares the parent's sockets. It must neither use nor free them: freeing a
+   session deregisters the parent's sockets from the shared epoll set. The child parks them unused.
+
+Whether a request was written at all decides if a POST may be sent again. `_Request.send` is called by
+aiohttp once a connection is there and before the first byte: it sets the flag.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+import platform
+import time
+from collections.abc import AsyncGenerator, Mapping
+from typing import Any
+from weakref import WeakKeyDictionary, WeakSet
+
+import aiohttp
+import attrs
+from multidict import CIMultiDict
+from yarl import URL
+
+from ._config import Settings
+from ._request import Request
+from ._response import Answer, Broken, Kind, Reply
+from ._retry import Happened
+from ._secrets import Secret
+from ._version import __version__
+from .errors import ConfigurationError
+
+KEEP_ALIVE = 2.0
+"""Seconds. Short: a reply that a server pushes on an idle connection would answer the next request."""
+
+_TROUBLE = (aiohttp.ClientError, OSError, ValueError, LookupError, ArithmeticError, RuntimeError)
+
+
+class _StaleConnection(aiohttp.ClientConnectionError):
+    """The kept-alive connection holds bytes nobody asked for; they would answer our request."""
+
+
+class _Failed(Exception):
+    """Carries an aiohttp error past aiohttp's own re-send of GET and DELETE, which knows only its own kind."""
+
+
+class _Request(aiohttp.ClientRequest):
+    """A request that knows whether its first byte was handed to a connection."""
+
+    written = False
+
+    async def send(self, conn: Any) -> aiohttp.ClientResponse:
+        if conn.protocol is None or conn.protocol.should_close:
+            raise _StaleConnection("the kept-alive connection is not clean")
+        self.written = True
+        return await super().send(conn)
+
+
+class _Watch:
+    """A client middleware for one request: remembers it, and makes every failure final for aiohttp."""
+
+    __slots__ = ("request",)
+
+    def __init__(self) -> None:
+        self.request: aiohttp.ClientRequest | None = None
+
+    async def __call__(
+        self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        self.request = request
+        try:
+            return await handler(request)
+        except (aiohttp.ClientError, OSError) as error:
+            raise _Failed from error
+
+    def was_written(self) -> bool | None:
+        """Whether the request was written; None where a borrowed session cannot tell."""
+        return False if self.request is None else getattr(self.request, "written", None)
+
+
+@attrs.define
+class _Pool:
+    """The session of one loop, the slots before it, and the generator that closes it with its loop."""
+
+    session: aiohttp.ClientSession
+    slots: asyncio.Semaphore
+    keeper: AsyncGenerator[None, None] | None = None
+
+
+class Transport:
+    """Sends requests. Making one opens nothing."""
+
+    def __init__(self, settings: Settings, session: aiohttp.ClientSession | None = None) -> None:
+        self._settings = settings
+        self._borrowed = session
+        self._pools: WeakKeyDictionary[asyncio.AbstractEventLoop, _Pool] = WeakKeyDictionary()
+        self._closed = False
+        self._headers, self._json_headers = _headers(settings)
+        self._options = _options(settings, session)
+        _live.add(self)
+
+    async def send(self, request: Request[Any], seconds: float, ends: float = math.inf) -> Answer | Broken:
+        """What became of one request within `seconds`, counted from when a connection slot was free.
+
+        `ends` is a moment of the monotonic clock that bounds the wait for a slot as well.
+        """
+        pool = await self._pool()
+        if ends == math.inf:
+            await pool.slots.acquire()
+        else:
+            try:
+                async with asyncio.timeout(ends - time.monotonic()):
+                    await pool.slots.acquire()
+            except TimeoutError as error:
+                why = "no free connection before the deadline"
+                return Broken(happened=Happened.UNSENT, kind="timeout", why=why, cause=error)
+            seconds = min(seconds, ends - time.monotonic())
+        try:
+            return await self._exchange(pool.session, request, seconds)
+        finally:
+            pool.slots.release()
+
+    async def aclose(self) -> None:
+        """Close the session of the running loop, and ask every other loop to close its own."""
+        self._closed = True
+        here = asyncio.get_running_loop()
+        pools, self._pools = self._pools, WeakKeyDictionary()
+        for loop, pool in list(pools.items()):
+            if pool.keeper is None:
+                continue
+            if loop is here:
+                await pool.keeper.aclose()
+            elif not loop.is_closed():
+                loop.call_soon_threadsafe(_start_closing, loop, pool.keeper)
+
+    def reopen(self) -> None:
+        """Allow requests again after `aclose`."""
+        self._closed = False
+
+    def url(self, request: Request[Any]) -> str:
+        """The URL that a request goes to."""
+        return self._settings.base_url + request.path
+
+    async def _pool(self) -> _Pool:
+        loop = asyncio.get_running_loop()
+        pool = self._pools.get(loop)
+        if pool is not None and not pool.session.closed:
+            return pool
+        if self._closed:
+            raise ConfigurationError("this client is closed; make another, or enter it again with `with`")
+        slots = asyncio.Semaphore(self._settings.max_connections)
+        if self._borrowed is not None:
+            if self._borrowed.closed:
+                raise ConfigurationError("the session that was lent to this client is closed")
+            pool = _Pool(self._borrowed, slots)
+        else:
+            session = _session(self._settings)
+            keeper = _keep(session)
+            await anext(keeper)  # does not suspend: no second pool can be made meanwhile
+            pool = _Pool(session, slots, keeper)
+        self._pools[loop] = pool
+        return pool
+
+    async def _exchange(
+        self, session: aiohttp.ClientSession, request: Request[Any], seconds: float
+    ) -> Answer | Broken:
+        watch = _Watch()
+        reply: Reply | None = None
+        try:
+            async with asyncio.timeout(seconds):
+                response = await session.request(
+                    request.method,
+                    URL(self.url(request), encoded=True),
+                    data=request.body,
+                    headers=self._headers if request.body is None else self._json_headers,
+                    # A list given here replaces the session's own, so a borrowed session's come along.
+                    middlewares=(watch, *getattr(session, "_middlewares", ())),
+                    **self._options,
+                )
+                reply = Reply(status=response.status, headers=response.headers, body=None)
+                body = await _read(response, request.max_reply)
+            # No exception is kept in a local beyond its handler: it would hold itself through this frame.
+        except _Failed as failed:
+            return _ended(watch, reply, failed.__cause__ or failed, seconds)
+        except _TROUBLE as error:
+            return _ended(watch, reply, error, seconds)
+        if body is None:
+            return Answer(reply=reply, broken=_too_large(request.max_reply))
+        return Answer(reply=attrs.evolve(reply, body=body))
+
+
+def _start_closing(loop: asyncio.AbstractEventLoop, keeper: AsyncGenerator[None, None]) -> None:
+    loop.create_task(keeper.aclose())
+
+
+async def _keep(session: aiohttp.ClientSession) -> AsyncGenerator[None, None]:
+    try:
+        yield
+    finally:
+        await session.close()
+
+
+def _session(settings: Settings) -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(
+            limit=settings.max_connections,
+            keepalive_timeout=KEEP_ALIVE,
+            ssl=True if settings.ssl_context is None else settings.ssl_context,
+        ),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
+        request_class=_Request,
+    )
+
+
+def _headers(settings: Settings) -> tuple[CIMultiDict[str], CIMultiDict[str]]:
+    """The headers of every request without and with a JSON body. The token is in these two only."""
+    python = f"{platform.python_implementation()} {platform.python_version()}"
+    headers = CIMultiDict(
+        {
+            "Accept": "application/json",
+            "User-Agent": f"lisn-python/{__version__} ({python}; aiohttp {aiohttp.__version__})",
+        }
+    )
+    headers.update(settings.headers)
+    headers["Authorization"] = Secret(f"Bearer {settings.token}")
+    with_json = headers.copy()
+    with_json["Content-Type"] = "application/json"
+    return headers, with_json
+
+
+def _options(settings: Settings, session: aiohttp.ClientSession | None) -> Mapping[str, Any]:
+    """What is the same for every request of a transport."""
+    options: dict[str, Any] = {
+        "allow_redirects": False,
+        "raise_for_status": False,
+        # Else aiohttp calls an empty POST (duplicate) an octet stream.
+        "skip_auto_headers": ("Content-Type",),
+    }
+    if settings.proxy is not None:
+        options["proxy"] = settings.proxy.url
+        if settings.proxy.authorization is not None:
+            options["proxy_headers"] = {"Proxy-Authorization": settings.proxy.authorization}
+    if session is not None and settings.ssl_context is not None:
+        options["ssl"] = settings.ssl_context
+    return options
+
+
+async def _read(response: aiohttp.ClientResponse, most: int) -> bytes | None:
+    """The decompressed body, read in pieces: None, and the connection closed, if it exceeds `most` bytes."""
+    pieces = []
+    size = 0
+    while piece := await response.content.readany():
+        size += len(piece)
+        if size > most:
+            response.close()
+            return None
+        pieces.append(piece)
+    response.release()
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+# --- what an exception of aiohttp means ---------------------------------------------------------------
+
+
+def _ended(watch: _Watch, reply: Reply | None, error: BaseException, seconds: float) -> Answer | Broken:
+    if reply is not None:
+        return Answer(reply=reply, broken=_cut(error))
+    return _broken(watch, error, seconds)
+
+
+def _broken(watch: _Watch, error: BaseException, seconds: float) -> Broken:
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        why = "the server's certificate was refused"
+        return Broken(happened=Happened.BARRED, kind="connection", why=why, cause=error)
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        happened = Happened.BARRED if error.status == 407 else Happened.UNSENT
+        why = f"the proxy answered {error.status}"
+        return Broken(happened=happened, kind="connection", why=why, cause=error)
+    if isinstance(error, aiohttp.ConnectionTimeoutError):
+        return Broken(happened=Happened.UNSENT, kind="timeout", why="no connection in time", cause=error)
+    unsent = isinstance(error, aiohttp.ClientConnectorError) or watch.was_written() is False
+    happened = Happened.UNSENT if unsent else Happened.LOST
+    if isinstance(error, TimeoutError):
+        why = f"no {'connection' if unsent else 'reply'} within {seconds:g} s"
+        return Broken(happened=happened, kind="timeout", why=why, cause=error)
+    if unsent:
+        why = f"could not connect ({_name(error)})"
+        return Broken(happened=happened, kind="connection", why=why, cause=error)
+    if isinstance(error, aiohttp.ClientResponseError):
+        why = "the head of the reply is not HTTP"
+        return Broken(happened=Happened.LOST, kind="response", why=why, cause=error)
+    why = f"the connection broke before a reply came ({_name(error)})"
+    return Broken(happened=happened, kind="connection", why=why, cause=error)
+
+
+def _cut(error: BaseException) -> Broken:
+    kind: Kind = "timeout" if isinstance(error, TimeoutError) else "connection"
+    why = f"the reply broke off before its end ({_name(error)})"
+    return Broken(happened=Happened.REPLIED, kind=kind, why=why, cause=error)
+
+
+def _too_large(most: int) -> Broken:
+    why = f"the reply is larger than {most // 2**20} MiB"
+    return Broken(happened=Happened.REPLIED, kind="response", why=why)
+
+
+def _name(error: BaseException) -> str:
+    """The operating system's word for it where there is one, else the kind: never free text."""
+    number = getattr(error, "errno", None)
+    if isinstance(number, int) and number > 0:
+        return os.strerror(number)
+    return type(error).__name__.lstrip("_")
+
+
+# --- fork -----------------------------------------------------------------------------------------------
+
+_live: WeakSet[Transport] = WeakSet()
+
+
+def _park_after_fork(parked: list[object]) -> None:
+    """In the child: give every transport a fresh start and keep what it had, untouched, for ever."""
+    for transport in list(_live):
+        parked.append(list(transport._pools.items()))
+        parked.append(transport._pools)
+        transport._pools = WeakKeyDictionary()
+
+
+if hasattr(os, "register_at_fork"):
+    # The list lives in the hook's own arguments: module globals are cleared at exit, and that would free it.
+    os.register_at_fork(after_in_child=lambda parked=[]: _park_after_fork(parked))

@@ -1,0 +1,92 @@
+"""JSON to values and values to JSON: the one place where `Any` from the wire comes in and ends.
+
+cattrs does both directions, on orjson. The hooks keep three promises: fields that were left out are
+not sent, fields that we do not know are kept, and a reply of the wrong shape is told in one sentence.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import orjson
+from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
+from cattrs.preconf.orjson import make_converter
+
+from ._secrets import Payload
+from .models import Assistant, AssistantCreate, AssistantUpdate
+from .models._rules import FIELDS
+
+Spec = TypeVar("Spec", AssistantCreate, AssistantUpdate)
+
+_KNOWN = frozenset(("id", *FIELDS))
+
+
+class Unreadable(Exception):
+    """A reply has a shape that no reader of ours expects; the text says which, and quotes nothing."""
+
+
+def _text_or_none(value: Any, _: object) -> str | None:
+    if value is None or type(value) is str:
+        return value
+    raise Unreadable(f"a text field holds {type(value).__name__}")
+
+
+def _number_or_none(value: Any, _: object) -> float | None:
+    if value is None or type(value) is float:
+        return value
+    if type(value) is int:
+        return float(value)
+    raise Unreadable(f"a number field holds {type(value).__name__}")
+
+
+_converter = make_converter(detailed_validation=False)
+# By predicate: registered for the union itself, a hook would be shadowed by the preconf's passthrough.
+_converter.register_structure_hook_func(lambda kind: kind == str | None, _text_or_none)
+_converter.register_structure_hook_func(lambda kind: kind == float | None, _number_or_none)
+_converter.register_structure_hook_func(lambda kind: kind == Mapping[str, Any], lambda value, _: value)
+_structure_assistant = make_dict_structure_fn(Assistant, _converter, _cattrs_detailed_validation=False)
+
+for _spec in (AssistantCreate, AssistantUpdate):
+    _converter.register_unstructure_hook(
+        _spec,
+        make_dict_unstructure_fn(
+            _spec, _converter, _cattrs_omit_if_default=True, extra_body=override(omit=True)
+        ),
+    )
+
+
+def encode(spec: AssistantCreate | AssistantUpdate) -> Payload:
+    """The JSON body of a validated spec: its set fields, then `extra_body` over them."""
+    fields: dict[str, Any] = _converter.unstructure(spec)
+    if spec.extra_body:
+        fields.update(spec.extra_body)
+    return Payload(orjson.dumps(fields))
+
+
+def decode(body: bytes) -> object:
+    """The JSON value of a body. Raises `Unreadable` for everything that is not JSON, NaN included."""
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        if b"\\u" not in body:
+            raise Unreadable("the reply is not JSON") from None
+    # orjson refuses lone surrogates ("\ud800"), which other clients may have stored: one such
+    # assistant must not make the whole list unreadable.
+    try:
+        return json.loads(body, parse_constant=_refuse)
+    except (ValueError, RecursionError):
+        raise Unreadable("the reply is not JSON") from None
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(constant)
+
+
+def structure_assistant(fields: dict[str, Any]) -> Assistant:
+    """The assistant of a decoded JSON object, what we do not know in `extra`. Raises `Unreadable`."""
+    if type(fields.get("id")) is not str or not fields["id"]:
+        raise Unreadable("an assistant has no id")
+    unknown = fields.keys() - _KNOWN
+    return _structure_assistant({**fields, "extra": {key: fields[key] for key in fields if key in unknown}})

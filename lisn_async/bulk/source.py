@@ -1,0 +1,78 @@
+"""The items of a run, read one at a time and only when there is room for one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping, Sized
+from typing import Any
+
+import attrs
+
+from ..errors import ConfigurationError
+
+
+@attrs.frozen
+class Item:
+    """One item of the input, as it was given, and its place in it."""
+
+    index: int
+    spec: Any
+
+
+class Source:
+    """Hands out the items of an iterable or async iterable to many workers.
+
+    If the input itself raises, it counts as ended, and `error` holds what it raised: the items read
+    before it are still carried out.
+    """
+
+    def __init__(self, specs: Iterable[Any] | AsyncIterable[Any]) -> None:
+        self.total = len(specs) if isinstance(specs, Sized) else None
+        self.error: Exception | None = None
+        self._lock = asyncio.Lock()  # an async iterator must not be asked twice at the same time
+        self._count = 0
+        self._ended = False
+        self._items: Iterator[Any] | AsyncIterator[Any]
+        if isinstance(specs, Mapping | str | bytes):
+            raise ConfigurationError(f"specs must be an iterable of specs, not one {type(specs).__name__}")
+        if isinstance(specs, AsyncIterable):
+            self._items = aiter(specs)
+        elif isinstance(specs, Iterable):
+            self._items = iter(specs)
+        else:
+            raise ConfigurationError(f"specs must be an iterable, not {type(specs).__name__}")
+
+    async def take(self) -> Item | None:
+        """The next item, None once there is none."""
+        if isinstance(self._items, Iterator):
+            return self._number(self._next_of(self._items))
+        async with self._lock:
+            return self._number(await self._anext_of(self._items))
+
+    def _next_of(self, items: Iterator[Any]) -> Any:
+        if self._ended:
+            return None
+        try:
+            return (next(items),)
+        except StopIteration:
+            self._ended = True
+        except Exception as error:  # noqa: BLE001 - whatever the caller's own code raises
+            self._ended, self.error = True, error
+        return None
+
+    async def _anext_of(self, items: AsyncIterator[Any]) -> Any:
+        if self._ended:
+            return None
+        try:
+            return (await anext(items),)
+        except StopAsyncIteration:
+            self._ended = True
+        except Exception as error:  # noqa: BLE001 - whatever the caller's own code raises
+            self._ended, self.error = True, error
+        return None
+
+    def _number(self, found: tuple[Any] | None) -> Item | None:
+        if found is None:
+            return None
+        self._count += 1
+        return Item(self._count - 1, found[0])

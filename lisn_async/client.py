@@ -1,0 +1,123 @@
+"""The client: what was set up, and what it offers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Self
+
+from . import _config
+from ._calls import Calls, Traffic
+from ._log import set_up_from_environment
+from .models import UNSET, Unset
+from .resources import AsyncAssistants
+
+if TYPE_CHECKING:
+    import ssl
+
+    import aiohttp
+
+
+class AsyncLisn:
+    """A client of Lisn's API for asyncio.
+
+    Making one opens nothing: it may be made at import time, outside a loop, before a fork. Its
+    connections appear at the first call, belong to the loop that runs there, and are closed with
+    that loop; a use from another loop or process gets its own.
+
+        async with AsyncLisn() as client:
+            assistants = await client.assistants.list()
+    """
+
+    assistants: AsyncAssistants
+
+    def __init__(
+        self,
+        api_token: str | None = None,
+        *,
+        base_url: str | None = None,
+        timeout: float = 60.0,
+        deadline: float | None = None,
+        max_retries: int = 2,
+        max_connections: int = 100,
+        session: aiohttp.ClientSession | None = None,
+        default_headers: Mapping[str, str] | None = None,
+        proxy: str | None = None,
+        ssl_context: ssl.SSLContext | None = None,
+        strict: bool = True,
+        allow_insecure_http: bool = False,
+    ) -> None:
+        """A client. Raises `ConfigurationError` for whatever cannot work.
+
+        `api_token` defaults to `$LISN_API_TOKEN`; `base_url` to `$LISN_BASE_URL`, else
+        `https://app.lisn.dev/api`. `http://` is refused except for loopback hosts, unless
+        `allow_insecure_http` is set.
+
+        `timeout` bounds one attempt, `deadline` the whole call with its waits and re-sends, both in
+        seconds. `max_retries` counts re-sends that are provably safe; with 0 the server sees one
+        request, literally. `max_connections` bounds what is under way at once.
+
+        `session` is borrowed: never closed, and not asked to hold the token. With it only connector
+        errors and connect timeouts count as unsent. `proxy` defaults to what the environment names;
+        `ssl_context` must verify the server. `strict=False` lets types and providers through that the
+        documentation does not list.
+        """
+        settings = _config.settings(
+            api_token=api_token,
+            base_url=base_url,
+            timeout=timeout,
+            deadline=deadline,
+            max_retries=max_retries,
+            max_connections=max_connections,
+            default_headers=default_headers,
+            proxy=proxy,
+            ssl_context=ssl_context,
+            strict=strict,
+            allow_insecure_http=allow_insecure_http,
+        )
+        set_up_from_environment()
+        # Here and not above: aiohttp is the slow part of the import, and this is still outside any loop.
+        from ._transport import Transport
+
+        self._use(Calls(settings, Transport(settings, session), Traffic()))
+
+    def with_options(
+        self,
+        *,
+        timeout: float | Unset = UNSET,
+        deadline: float | Unset | None = UNSET,
+        max_retries: int | Unset = UNSET,
+    ) -> Self:
+        """A light copy with other limits, which shares the connections; what is left out stays.
+
+        Closing either closes both.
+        """
+        changed = _config.changed_limits(
+            self._calls.settings, timeout=timeout, deadline=deadline, max_retries=max_retries
+        )
+        copy = type(self).__new__(type(self))
+        copy._use(Calls(changed, self._calls.transport, self._calls.traffic))
+        return copy
+
+    @property
+    def base_url(self) -> str:
+        """The URL that `/v1/assistants` is appended to."""
+        return self._calls.settings.base_url
+
+    async def aclose(self) -> None:
+        """Close the connections. May be called again; calls after it raise `ConfigurationError`."""
+        await self._calls.transport.aclose()
+
+    async def __aenter__(self) -> Self:
+        """The client itself, open, also if it was closed before."""
+        self._calls.transport.reopen()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(base_url={self.base_url!r})"
+
+    def _use(self, calls: Calls) -> None:
+        self._calls = calls
+        self.assistants = AsyncAssistants(calls)
