@@ -218,10 +218,11 @@ def status_error(
     kind = _BY_STATUS.get(reply.status, errors.APIStatusError)
     if reply.status >= 500:
         kind = errors.InternalServerError
-    body = without_secrets(_readable(reply.body), secrets)
+    body = _readable(reply.body)
+    said = without_secrets(_said(body), secrets)
     headers = {name: str(without_secrets(value, secrets)) for name, value in reply.headers.items()}
     tries = f" (attempt {attempts})" if attempts > 1 else ""
-    message = f"{request.method} {url} answered {_status_line(reply.status)}{tries}{_said(body)}"
+    message = f"{request.method} {url} answered {_status_line(reply.status)}{tries}{said}"
     return kind(
         message + hint(unknown=unknown),
         request.method,
@@ -229,7 +230,7 @@ def status_error(
         attempts,
         unknown,
         reply.status,
-        body,
+        without_secrets(body, secrets),
         CaseInsensitive(headers),
         str(without_secrets(reply.request_id, secrets)) if reply.request_id else None,
         reply.retry_after,

@@ -21,7 +21,7 @@ import platform
 import time
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any
-from weakref import WeakKeyDictionary, WeakSet
+from weakref import WeakSet
 
 import aiohttp
 import attrs
@@ -39,6 +39,7 @@ from .errors import ConfigurationError
 KEEP_ALIVE = 2.0
 """Seconds. Short: a reply that a server pushes on an idle connection would answer the next request."""
 
+_NEVER_WRITTEN = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 _TROUBLE = (aiohttp.ClientError, OSError, ValueError, LookupError, ArithmeticError, RuntimeError)
 
 
@@ -99,7 +100,7 @@ class Transport:
     def __init__(self, settings: Settings, session: aiohttp.ClientSession | None = None) -> None:
         self._settings = settings
         self._borrowed = session
-        self._pools: WeakKeyDictionary[asyncio.AbstractEventLoop, _Pool] = WeakKeyDictionary()
+        self._pools: dict[asyncio.AbstractEventLoop, _Pool] = {}
         self._closed = False
         self._headers, self._json_headers = _headers(settings)
         self._options = _options(settings, session)
@@ -130,8 +131,8 @@ class Transport:
         """Close the session of the running loop, and ask every other loop to close its own."""
         self._closed = True
         here = asyncio.get_running_loop()
-        pools, self._pools = self._pools, WeakKeyDictionary()
-        for loop, pool in list(pools.items()):
+        pools, self._pools = self._pools, {}
+        for loop, pool in pools.items():
             if pool.keeper is None:
                 continue
             if loop is here:
@@ -164,6 +165,8 @@ class Transport:
             keeper = _keep(session)
             await anext(keeper)  # does not suspend: no second pool can be made meanwhile
             pool = _Pool(session, slots, keeper)
+        for ended in [other for other in list(self._pools) if other.is_closed()]:
+            self._pools.pop(ended, None)  # its session was closed with it
         self._pools[loop] = pool
         return pool
 
@@ -255,13 +258,20 @@ def _options(settings: Settings, session: aiohttp.ClientSession | None) -> Mappi
 async def _read(response: aiohttp.ClientResponse, most: int) -> bytes | None:
     """The decompressed body, read in pieces: None, and the connection closed, if it exceeds `most` bytes."""
     pieces = []
+    piece = b""
     size = 0
-    while piece := await response.content.readany():
-        size += len(piece)
-        if size > most:
-            response.close()
-            return None
-        pieces.append(piece)
+    try:
+        while piece := await response.content.readany():
+            size += len(piece)
+            if size > most:
+                response.close()
+                return None
+            pieces.append(piece)
+    except BaseException:
+        response.close()
+        pieces.clear()  # this frame will be in a traceback, and the reply may echo a secret
+        piece = b""
+        raise
     response.release()
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
@@ -276,34 +286,33 @@ def _ended(watch: _Watch, reply: Reply | None, error: BaseException, seconds: fl
 
 
 def _broken(watch: _Watch, error: BaseException, seconds: float) -> Broken:
+    unsent = isinstance(error, _NEVER_WRITTEN) or watch.was_written() is False
+    happened = Happened.UNSENT if unsent else Happened.LOST
+    kind: Kind = "connection"
+    why = f"the connection broke before a reply came ({_name(error)})"
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        why = "the server's certificate was refused"
-        return Broken(happened=Happened.BARRED, kind="connection", why=why, cause=error)
-    if isinstance(error, aiohttp.ClientHttpProxyError):
+        happened, why = Happened.BARRED, "the server's certificate was refused"
+    elif isinstance(error, aiohttp.ClientHttpProxyError):
         happened = Happened.BARRED if error.status == 407 else Happened.UNSENT
         why = f"the proxy answered {error.status}"
-        return Broken(happened=happened, kind="connection", why=why, cause=error)
-    if isinstance(error, aiohttp.ConnectionTimeoutError):
-        return Broken(happened=Happened.UNSENT, kind="timeout", why="no connection in time", cause=error)
-    unsent = isinstance(error, aiohttp.ClientConnectorError) or watch.was_written() is False
-    happened = Happened.UNSENT if unsent else Happened.LOST
-    if isinstance(error, TimeoutError):
-        why = f"no {'connection' if unsent else 'reply'} within {seconds:g} s"
-        return Broken(happened=happened, kind="timeout", why=why, cause=error)
-    if unsent:
+    elif isinstance(error, TimeoutError):
+        kind, why = "timeout", f"no {'connection' if unsent else 'reply'} within {seconds:g} s"
+    elif unsent:
         why = f"could not connect ({_name(error)})"
-        return Broken(happened=happened, kind="connection", why=why, cause=error)
-    if isinstance(error, aiohttp.ClientResponseError):
-        why = "the head of the reply is not HTTP"
-        return Broken(happened=Happened.LOST, kind="response", why=why, cause=error)
-    why = f"the connection broke before a reply came ({_name(error)})"
-    return Broken(happened=happened, kind="connection", why=why, cause=error)
+    elif isinstance(error, aiohttp.ClientResponseError):
+        kind, why = "response", "the head of the reply is not HTTP"
+    return Broken(happened=happened, kind=kind, why=why, cause=_cause(error))
 
 
 def _cut(error: BaseException) -> Broken:
     kind: Kind = "timeout" if isinstance(error, TimeoutError) else "connection"
     why = f"the reply broke off before its end ({_name(error)})"
-    return Broken(happened=Happened.REPLIED, kind=kind, why=why, cause=error)
+    return Broken(happened=Happened.REPLIED, kind=kind, why=why, cause=_cause(error))
+
+
+def _cause(error: BaseException) -> BaseException | None:
+    """What our error is chained to. A parser's error is not: it quotes the reply, which may echo a secret."""
+    return error if isinstance(error, OSError) else None
 
 
 def _too_large(most: int) -> Broken:
@@ -327,9 +336,8 @@ _live: WeakSet[Transport] = WeakSet()
 def _park_after_fork(parked: list[object]) -> None:
     """In the child: give every transport a fresh start and keep what it had, untouched, for ever."""
     for transport in list(_live):
-        parked.append(list(transport._pools.items()))
         parked.append(transport._pools)
-        transport._pools = WeakKeyDictionary()
+        transport._pools = {}
 
 
 if hasattr(os, "register_at_fork"):

@@ -1,0 +1,58 @@
+"""Fixtures every test may use: a sandbox of its own, a client of it, a clean environment."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from lisn_async import AsyncLisn
+from lisn_async.sandbox import Sandbox
+
+pytest_plugins = ["tests.fix_canned", "tests.fix_wire"]
+
+SALES: dict[str, Any] = {
+    "name": "Sales Analyzer",
+    "type": "voice",
+    "stt_provider": "elevenlabs",
+    "stt_language": "Auto-Detect",
+    "llm_provider": "openai",
+    "llm_model": "gpt-4o-mini",
+    "system_prompt": "Analyze this call transcript...",
+    "temperature": 0.7,
+    "webhook_url": "https://your-server.com/webhook",
+}
+"""The example of the specification, field for field."""
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the machine's own environment says must not decide a test."""
+    for name in ("LISN_API_TOKEN", "LISN_BASE_URL", "LISN_LOG", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+
+
+@pytest.fixture
+async def sandbox() -> AsyncIterator[Sandbox]:
+    async with Sandbox() as box:
+        yield box
+
+
+@pytest.fixture
+async def client(sandbox: Sandbox) -> AsyncIterator[AsyncLisn]:
+    async with AsyncLisn(sandbox.token, base_url=sandbox.base_url) as client:
+        yield client
+
+
+@pytest.fixture
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Waits between attempts take no time; the list holds their lengths in seconds."""
+    waits: list[float] = []
+
+    async def note(seconds: float) -> None:
+        waits.append(seconds)
+
+    monkeypatch.setattr("lisn_async._calls.asyncio.sleep", note)
+    return waits
