@@ -311,8 +311,18 @@ def _cut(error: BaseException) -> Broken:
 
 
 def _cause(error: BaseException) -> BaseException | None:
-    """What our error is chained to. A parser's error is not: it quotes the reply, which may echo a secret."""
-    return error if isinstance(error, OSError) else None
+    """What our error is chained to, without its traceback.
+
+    aiohttp's frames hold the request's body and, in a cycle, the error itself. A parser's error is no
+    cause at all: it quotes the reply, which may echo a secret.
+    """
+    if not isinstance(error, OSError):
+        return None
+    link: BaseException | None = error
+    while link is not None:
+        link.__traceback__ = None
+        link = link.__cause__ or link.__context__
+    return error
 
 
 def _too_large(most: int) -> Broken:

@@ -1,0 +1,19 @@
+"""The `lisn` command. It needs the extra `lisn[cli]`, and says so where that is missing."""
+
+import sys
+
+__all__ = ["main"]
+
+NEEDED = frozenset({"cyclopts", "rich", "yaml"})
+
+
+def main() -> int:
+    """Runs the command of `sys.argv`; returns the exit status."""
+    try:
+        from lisn_async.cli._app import run_command
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in NEEDED:
+            raise
+        print(f"error: the lisn command needs {error.name}: run `pip install 'lisn[cli]'`", file=sys.stderr)
+        return 2
+    return run_command(sys.argv[1:])

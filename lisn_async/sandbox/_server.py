@@ -1,0 +1,101 @@
+"""A listening socket and its connections; what happens to a request is told in `_exchange.py`."""
+
+import asyncio
+import logging
+import socket
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from typing import Any, cast
+
+from aiohttp import web
+
+from lisn_async.sandbox._exchange import to_response
+from lisn_async.sandbox._messages import error
+
+# For defects of the sandbox itself. aiohttp would also log each garbage head as an error with a traceback
+# (`handle_error` below does not): here garbage is what people come for.
+_logger = logging.getLogger("lisn.sandbox")
+
+
+class Server:
+    """A server that stops in the time it takes to close its sockets."""
+
+    def __init__(self, handle: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]) -> None:
+        # The low-level server: the routing is ours (`_routes.py`), and web.Application's machinery is not needed.
+        self._web = web.Server(handle, handler_cancellation=True)
+        self._listener: asyncio.Server | None = None
+
+    async def start(self, sock: socket.socket) -> None:
+        """Accept connections on `sock`, which is bound already."""
+        loop = asyncio.get_running_loop()
+        self._listener = await loop.create_server(self._connection, sock=sock, backlog=1024)
+
+    async def stop(self) -> None:
+        """Stop at once, whatever hangs, and leave nothing open.
+
+        aiohttp's own shutdown waits for handlers first, and takes a limit of 0 s for no limit. Here every
+        connection is broken off, which cancels its handler.
+        """
+        if self._listener is not None:
+            self._listener.close()
+        await asyncio.sleep(0)  # a connection accepted in this very moment comes to light
+        for connection in self._web.connections:
+            if isinstance(connection, _Connection):
+                await connection.break_off()
+        for _ in range(5):  # the steps a cancelled handler needs to its end
+            await asyncio.sleep(0)
+
+    def _connection(self) -> "_Connection":
+        return _Connection(
+            self._web,
+            loop=asyncio.get_running_loop(),
+            access_log=None,
+            auto_decompress=False,  # a compressed body is refused, never unpacked
+            logger=_logger,
+        )
+
+
+class _Connection(web.RequestHandler):
+    """A connection that can be ended from this side, and that refuses garbage in our own words."""
+
+    __slots__ = ("_gone", "_wire")
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._gone: asyncio.Future[None] = options["loop"].create_future()
+        self._wire: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._wire = cast("asyncio.Transport", transport)  # uvloop's is one in all but name
+        super().connection_made(transport)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        super().connection_lost(exc)
+        self._wire = None
+        if not self._gone.done():
+            self._gone.set_result(None)
+
+    async def break_off(self) -> None:
+        """End the connection, whoever still waits for something on it."""
+        if self._wire is not None:
+            self._wire.abort()
+            await self._gone
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """aiohttp calls this for a head it cannot read (400), and for a defect of the sandbox (500)."""
+        if request.writer.output_size > 0:
+            raise ConnectionError("Half of a reply is out already; there is no room for another.")
+        if status == HTTPStatus.BAD_REQUEST:
+            reply = error(400, "bad_request", "The request cannot be read as HTTP.")
+        else:
+            _logger.error("The sandbox failed on %s %s", request.method, request.path, exc_info=exc)
+            reply = error(500, "internal", f"The sandbox failed: {type(exc).__name__}. Please report this.")
+        response = to_response(reply)
+        response.force_close()
+        return response

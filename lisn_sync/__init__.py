@@ -1,0 +1,88 @@
+"""Lisn's Assistants API for blocking code. Begin with `Lisn`; `lisn_async` is the same for asyncio.
+
+Generated from lisn_async/__init__.py by `python -m lisn_sync._generate`: change that file, not this one.
+"""
+
+from __future__ import annotations
+
+from lisn_async import RawResponse, __version__
+from lisn_async.bulk import BulkOutcome, BulkProgress, BulkResult
+from lisn_async.errors import (
+    APIConnectionError,
+    APIError,
+    APIResponseError,
+    APIStatusError,
+    APITimeoutError,
+    AuthenticationError,
+    BadRequestError,
+    BulkError,
+    ConfigurationError,
+    ConflictError,
+    IncompleteListError,
+    InternalServerError,
+    JournalError,
+    LisnError,
+    NotFoundError,
+    PermissionDeniedError,
+    RateLimitError,
+    UnprocessableEntityError,
+    ValidationError,
+    WebhookError,
+    WebhookPayloadError,
+    WebhookVerificationError,
+)
+from lisn_async.models import (
+    UNSET,
+    Assistant,
+    AssistantCreate,
+    AssistantType,
+    AssistantUpdate,
+    LLMProvider,
+    STTProvider,
+    Unset,
+)
+from lisn_sync.client import Lisn
+from lisn_sync.resources.assistants import Assistants, AssistantsWithRawResponse
+from lisn_sync.sandbox import Sandbox
+
+__all__ = [
+    "UNSET",
+    "APIConnectionError",
+    "APIError",
+    "APIResponseError",
+    "APIStatusError",
+    "APITimeoutError",
+    "Assistant",
+    "AssistantCreate",
+    "AssistantType",
+    "AssistantUpdate",
+    "Assistants",
+    "AssistantsWithRawResponse",
+    "AuthenticationError",
+    "BadRequestError",
+    "BulkError",
+    "BulkOutcome",
+    "BulkProgress",
+    "BulkResult",
+    "ConfigurationError",
+    "ConflictError",
+    "IncompleteListError",
+    "InternalServerError",
+    "JournalError",
+    "LLMProvider",
+    "Lisn",
+    "LisnError",
+    "NotFoundError",
+    "PermissionDeniedError",
+    "RateLimitError",
+    "RawResponse",
+    "STTProvider",
+    "Sandbox",
+    "UnprocessableEntityError",
+    "Unset",
+    "ValidationError",
+    "WebhookError",
+    "WebhookPayloadError",
+    "WebhookVerificationError",
+    "__version__",
+]

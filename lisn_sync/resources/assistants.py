@@ -1,0 +1,357 @@
+"""The Assistants API: six calls, and many creates at once (`assistants-api`, table *Endpoints*).
+
+Generated from lisn_async/resources/assistants.py by `python -m lisn_sync._generate`: change that file, not this one.
+"""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from os import PathLike
+from typing import TYPE_CHECKING, overload
+
+from lisn_async._response import RawResponse
+from lisn_async._secrets import hide
+from lisn_async.bulk import BulkOutcome, BulkProgress, BulkResult
+from lisn_async.models import (
+    UNSET,
+    Assistant,
+    AssistantCreate,
+    AssistantType,
+    LLMProvider,
+    STTProvider,
+    Unset,
+)
+from lisn_sync._bridge import callback_of, items_of, overloaded, run, stream
+
+if TYPE_CHECKING:
+    from lisn_async.resources.assistants import AsyncAssistants, AsyncAssistantsWithRawResponse
+
+
+class Assistants:
+    """Create and manage AI assistants. Reached as `client.assistants`."""
+
+    def __init__(self, core: AsyncAssistants) -> None:
+        self._core = core
+
+    @property
+    def with_raw_response(self) -> AssistantsWithRawResponse:
+        """The same six calls, each returning the `RawResponse` it came in."""
+        return AssistantsWithRawResponse(self._core.with_raw_response)
+
+    def list(self) -> builtins.list[Assistant]:
+        """All assistants of the account.
+
+        Raises `IncompleteListError` (with `.partial`) if the reply says that it is only one page,
+        and `APIError`.
+        """
+        return run(self._core.list)
+
+    @overload
+    def create(self, spec: AssistantCreate, /) -> Assistant: ...
+    @overload
+    def create(
+        self,
+        /,
+        *,
+        name: str,
+        type: AssistantType,
+        llm_provider: LLMProvider,
+        system_prompt: str,
+        description: str | Unset | None = UNSET,
+        stt_provider: STTProvider | Unset | None = UNSET,
+        stt_model: str | Unset | None = UNSET,
+        stt_language: str | Unset | None = UNSET,
+        llm_model: str | Unset | None = UNSET,
+        temperature: float | Unset | None = UNSET,
+        webhook_url: str | Unset | None = UNSET,
+        webhook_secret: str | Unset | None = UNSET,
+        extra_body: Mapping[str, object] | None = None,
+    ) -> Assistant: ...
+    def create(
+        self,
+        spec: AssistantCreate | None = None,
+        /,
+        *,
+        name: str | Unset = UNSET,
+        type: AssistantType | Unset = UNSET,
+        llm_provider: LLMProvider | Unset = UNSET,
+        system_prompt: str | Unset = UNSET,
+        description: str | Unset | None = UNSET,
+        stt_provider: STTProvider | Unset | None = UNSET,
+        stt_model: str | Unset | None = UNSET,
+        stt_language: str | Unset | None = UNSET,
+        llm_model: str | Unset | None = UNSET,
+        temperature: float | Unset | None = UNSET,
+        webhook_url: str | Unset | None = UNSET,
+        webhook_secret: str | Unset | None = UNSET,
+        extra_body: Mapping[str, object] | None = None,
+    ) -> Assistant:
+        """The assistant that was made, from a spec or from its fields.
+
+        `name`, `type`, `llm_provider` and `system_prompt` are required. A field that is left out is not
+        sent, `None` is sent as `null`. `temperature` is 0.0 to 1.0; the `stt_*` fields are for voice
+        assistants only. `extra_body` adds top-level JSON fields that the documentation does not name.
+
+        The request is sent again only when it provably had no effect, so one call never makes two
+        assistants. Raises `ValidationError` before anything is sent, naming every wrong field, and
+        `APIError`: with `outcome_unknown`, look (`list()`) before you call again.
+        """
+        webhook_secret = hide(webhook_secret)
+        return run(
+            overloaded(self._core.create),
+            spec,
+            name=name,
+            type=type,
+            llm_provider=llm_provider,
+            system_prompt=system_prompt,
+            description=description,
+            stt_provider=stt_provider,
+            stt_model=stt_model,
+            stt_language=stt_language,
+            llm_model=llm_model,
+            temperature=temperature,
+            webhook_url=webhook_url,
+            webhook_secret=webhook_secret,
+            extra_body=extra_body,
+        )
+
+    def get(self, assistant_id: str) -> Assistant:
+        """The assistant with this id. Raises `NotFoundError` if there is none, and `APIError`."""
+        return run(self._core.get, assistant_id)
+
+    def update(
+        self,
+        assistant_id: str,
+        *,
+        name: str | Unset = UNSET,
+        type: AssistantType | Unset = UNSET,
+        llm_provider: LLMProvider | Unset = UNSET,
+        system_prompt: str | Unset = UNSET,
+        description: str | Unset | None = UNSET,
+        stt_provider: STTProvider | Unset | None = UNSET,
+        stt_model: str | Unset | None = UNSET,
+        stt_language: str | Unset | None = UNSET,
+        llm_model: str | Unset | None = UNSET,
+        temperature: float | Unset | None = UNSET,
+        webhook_url: str | Unset | None = UNSET,
+        webhook_secret: str | Unset | None = UNSET,
+        extra_body: Mapping[str, object] | None = None,
+    ) -> Assistant:
+        """The assistant after the change; fields that are left out stay as they are.
+
+        `None` is sent as `null`. A change carries absolute values, so it is sent again after a lost
+        reply. Raises `ValidationError` before anything is sent, and `APIError`.
+        """
+        webhook_secret = hide(webhook_secret)
+        return run(
+            self._core.update,
+            assistant_id,
+            name=name,
+            type=type,
+            llm_provider=llm_provider,
+            system_prompt=system_prompt,
+            description=description,
+            stt_provider=stt_provider,
+            stt_model=stt_model,
+            stt_language=stt_language,
+            llm_model=llm_model,
+            temperature=temperature,
+            webhook_url=webhook_url,
+            webhook_secret=webhook_secret,
+            extra_body=extra_body,
+        )
+
+    def delete(self, assistant_id: str) -> None:
+        """Nothing, once the assistant is gone.
+
+        Raises `NotFoundError` if there is no such assistant; after a lost reply a 404 means that it
+        was this call that deleted it. Raises `APIError`.
+        """
+        run(self._core.delete, assistant_id)
+
+    def duplicate(self, assistant_id: str) -> Assistant:
+        """The copy of an assistant, under an id of its own.
+
+        Like `create`, it is sent again only when it provably had no effect. Raises `APIError`.
+        """
+        return run(self._core.duplicate, assistant_id)
+
+    def create_many(
+        self,
+        specs: Iterable[AssistantCreate | Mapping[str, object]],
+        *,
+        max_concurrency: int = 64,
+        journal: str | PathLike[str] | None = None,
+        on_progress: Callable[[BulkProgress], None] | None = None,
+        settle: float | None = None,
+        give_up_after: float = 300.0,
+    ) -> BulkResult:
+        """The outcome of every item, in input order, up to `max_concurrency` of them under way at once.
+
+        `specs` is read lazily. One bad item never stops the others: look at `.failed` and `.unknown`
+        of the result, or call its `raise_for_failures()`. The assistants are listed once before the
+        first create, so a wrong token or a dead server raises before anything is made. Items that the
+        service declined (429) or that were never sent are tried again, whatever `max_retries` says,
+        until no item has succeeded for `give_up_after` seconds; a create that may have taken effect
+        is never repeated and ends as "unknown". `on_progress` is called after every outcome.
+
+        Raises `ConfigurationError` for options out of range, `APIError` if the first listing fails,
+        and `BulkError`, which carries the result so far, if the input itself raises.
+        """
+        return run(
+            self._core.create_many,
+            items_of(specs),
+            max_concurrency=max_concurrency,
+            journal=journal,
+            on_progress=callback_of(on_progress),
+            settle=settle,
+            give_up_after=give_up_after,
+        )
+
+    def create_each(
+        self,
+        specs: Iterable[AssistantCreate | Mapping[str, object]],
+        *,
+        max_concurrency: int = 64,
+        journal: str | PathLike[str] | None = None,
+        on_progress: Callable[[BulkProgress], None] | None = None,
+        settle: float | None = None,
+        give_up_after: float = 300.0,
+    ) -> Iterator[BulkOutcome]:
+        """The outcomes of `create_many` as a stream, in order of completion; unknown ones come last.
+
+        Memory does not grow with the input: items are read only as fast as outcomes are taken.
+        Leaving the loop early cancels what is under way; `contextlib.closing` makes that happen at
+        once. If the input itself raises, so does the stream, after the outcomes of what it gave.
+        """
+        return stream(
+            self._core.create_each,
+            items_of(specs),
+            max_concurrency=max_concurrency,
+            journal=journal,
+            on_progress=callback_of(on_progress),
+            settle=settle,
+            give_up_after=give_up_after,
+        )
+
+
+class AssistantsWithRawResponse:
+    """The six calls of `Assistants`, each returning its result inside the HTTP reply it came in."""
+
+    def __init__(self, core: AsyncAssistantsWithRawResponse) -> None:
+        self._core = core
+
+    def list(self) -> RawResponse[builtins.list[Assistant]]:
+        """All assistants of the account, with the reply they came in."""
+        return run(self._core.list)
+
+    @overload
+    def create(self, spec: AssistantCreate, /) -> RawResponse[Assistant]: ...
+    @overload
+    def create(
+        self,
+        /,
+        *,
+        name: str,
+        type: AssistantType,
+        llm_provider: LLMProvider,
+        system_prompt: str,
+        description: str | Unset | None = UNSET,
+        stt_provider: STTProvider | Unset | None = UNSET,
+        stt_model: str | Unset | None = UNSET,
+        stt_language: str | Unset | None = UNSET,
+        llm_model: str | Unset | None = UNSET,
+        temperature: float | Unset | None = UNSET,
+        webhook_url: str | Unset | None = UNSET,
+        webhook_secret: str | Unset | None = UNSET,
+        extra_body: Mapping[str, object] | None = None,
+    ) -> RawResponse[Assistant]: ...
+    def create(
+        self,
+        spec: AssistantCreate | None = None,
+        /,
+        *,
+        name: str | Unset = UNSET,
+        type: AssistantType | Unset = UNSET,
+        llm_provider: LLMProvider | Unset = UNSET,
+        system_prompt: str | Unset = UNSET,
+        description: str | Unset | None = UNSET,
+        stt_provider: STTProvider | Unset | None = UNSET,
+        stt_model: str | Unset | None = UNSET,
+        stt_language: str | Unset | None = UNSET,
+        llm_model: str | Unset | None = UNSET,
+        temperature: float | Unset | None = UNSET,
+        webhook_url: str | Unset | None = UNSET,
+        webhook_secret: str | Unset | None = UNSET,
+        extra_body: Mapping[str, object] | None = None,
+    ) -> RawResponse[Assistant]:
+        """The assistant that was made, with the reply it came in."""
+        webhook_secret = hide(webhook_secret)
+        return run(
+            overloaded(self._core.create),
+            spec,
+            name=name,
+            type=type,
+            llm_provider=llm_provider,
+            system_prompt=system_prompt,
+            description=description,
+            stt_provider=stt_provider,
+            stt_model=stt_model,
+            stt_language=stt_language,
+            llm_model=llm_model,
+            temperature=temperature,
+            webhook_url=webhook_url,
+            webhook_secret=webhook_secret,
+            extra_body=extra_body,
+        )
+
+    def get(self, assistant_id: str) -> RawResponse[Assistant]:
+        """The assistant with this id, with the reply it came in."""
+        return run(self._core.get, assistant_id)
+
+    def update(
+        self,
+        assistant_id: str,
+        *,
+        name: str | Unset = UNSET,
+        type: AssistantType | Unset = UNSET,
+        llm_provider: LLMProvider | Unset = UNSET,
+        system_prompt: str | Unset = UNSET,
+        description: str | Unset | None = UNSET,
+        stt_provider: STTProvider | Unset | None = UNSET,
+        stt_model: str | Unset | None = UNSET,
+        stt_language: str | Unset | None = UNSET,
+        llm_model: str | Unset | None = UNSET,
+        temperature: float | Unset | None = UNSET,
+        webhook_url: str | Unset | None = UNSET,
+        webhook_secret: str | Unset | None = UNSET,
+        extra_body: Mapping[str, object] | None = None,
+    ) -> RawResponse[Assistant]:
+        """The assistant after the change, with the reply it came in."""
+        webhook_secret = hide(webhook_secret)
+        return run(
+            self._core.update,
+            assistant_id,
+            name=name,
+            type=type,
+            llm_provider=llm_provider,
+            system_prompt=system_prompt,
+            description=description,
+            stt_provider=stt_provider,
+            stt_model=stt_model,
+            stt_language=stt_language,
+            llm_model=llm_model,
+            temperature=temperature,
+            webhook_url=webhook_url,
+            webhook_secret=webhook_secret,
+            extra_body=extra_body,
+        )
+
+    def delete(self, assistant_id: str) -> RawResponse[None]:
+        """Nothing, once the assistant is gone, with the reply that said so."""
+        return run(self._core.delete, assistant_id)
+
+    def duplicate(self, assistant_id: str) -> RawResponse[Assistant]:
+        """The copy of an assistant, with the reply it came in."""
+        return run(self._core.duplicate, assistant_id)

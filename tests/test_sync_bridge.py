@@ -1,0 +1,1082 @@
+"""The bridge between blocking code and the event loop: lisn_sync/_bridge.py.
+
+What involves signals, forks or the end of a program happens in a process of its own, with a time limit, run with
+`-X dev -W error`. Tests wait for events, not for time to pass.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import gc
+import json
+import os
+import signal
+import ssl
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+import traceback
+import weakref
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+
+import pytest
+
+import lisn_sync
+from lisn_sync import _bridge
+from lisn_sync._bridge import callback_of, items_of, run, stream
+
+ROOT = Path(__file__).resolve().parent.parent
+OURS = str(ROOT / "lisn_sync")
+
+needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+both_loops = pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+
+
+def script(
+    code: str, *arguments: str, loop: str = "asyncio", seconds: float = 30, silent: bool = True
+) -> str:
+    """What a program prints that must end with status 0 and, unless told otherwise, without a word on stderr."""
+    if loop == "uvloop":
+        pytest.importorskip("uvloop")
+    without = "import sys; sys.modules['uvloop'] = None\n" if loop == "asyncio" else ""
+    done = subprocess.run(
+        [sys.executable, "-X", "dev", "-W", "error", "-c", without + textwrap.dedent(code), *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=seconds,
+        check=False,
+    )
+    assert (done.returncode, done.stderr if silent else "") == (0, ""), done.stderr + done.stdout
+    return done.stdout
+
+
+# --- a server that says what became of each request ------------------------------------------------------------
+
+SERVER = """
+import asyncio, json, ssl, sys
+from aiohttp import web
+
+seen = {"begun": 0, "cancelled": 0, "open": 0}
+ports = []
+
+async def slow(request):
+    seen["begun"] += 1
+    try:
+        await asyncio.sleep(60)
+    except asyncio.CancelledError:
+        seen["cancelled"] += 1
+        raise
+
+async def quick(request):
+    ports.append(request.transport.get_extra_info("peername")[1])
+    return web.json_response({"id": request.match_info["id"], "name": "x"})
+
+async def tell(request):
+    return web.json_response({**seen, "ports": ports, "open": len(server.connections) - 1})
+
+app = web.Application()
+app.router.add_get("/v1/assistants/slow", slow)
+app.router.add_get("/v1/assistants/{id}", quick)
+app.router.add_get("/seen", tell)
+
+async def main(certificate):
+    global server
+    runner = web.AppRunner(app, handler_cancellation=True, keepalive_timeout=60)
+    await runner.setup()
+    server = runner.server
+    context = None
+    if certificate:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(certificate)
+    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
+    plain = web.TCPSite(runner, "127.0.0.1", 0)
+    await plain.start()
+    print(*(address[1] for address in runner.addresses), flush=True)
+    await asyncio.sleep(300)
+
+asyncio.run(main(sys.argv[1]))
+"""
+
+
+class Server:
+    """A server in another process, so that a fork or a signal here does not reach it."""
+
+    def __init__(self, certificate: str = "") -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", SERVER, certificate], stdout=subprocess.PIPE, text=True
+        )
+        assert self.process.stdout is not None
+        port, self.plain = self.process.stdout.readline().split()
+        self.url = f"{'https' if certificate else 'http'}://127.0.0.1:{port}"
+
+    def seen(self) -> dict[str, Any]:
+        with urlopen(f"http://127.0.0.1:{self.plain}/seen", timeout=10) as reply:
+            found: dict[str, Any] = json.load(reply)
+            return found
+
+    def when(self, is_so: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        """What was seen, as soon as it is so."""
+        until = time.monotonic() + 10
+        while not is_so(seen := self.seen()):
+            assert time.monotonic() < until, seen
+        return seen
+
+    def stop(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    server = Server()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A certificate for 127.0.0.1 that signs itself, with its key."""
+    file = tmp_path_factory.mktemp("tls") / "both.pem"
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=test"
+    command += f" -addext subjectAltName=IP:127.0.0.1 -keyout {file} -out {file}.crt"
+    try:
+        subprocess.run(command.split(), check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("there is no openssl here to make a certificate")
+    with file.open("a") as both:
+        both.write(Path(f"{file}.crt").read_text())
+    ssl.create_default_context(cafile=str(file))
+    return str(file)
+
+
+# --- calls --------------------------------------------------------------------------------------------------
+
+
+async def give(value: object, *, after: float = 0) -> object:
+    await asyncio.sleep(after)
+    return value
+
+
+async def fail(error: BaseException) -> None:
+    await asyncio.sleep(0)
+    raise error
+
+
+def frames_of_ours(error: BaseException) -> list[str]:
+    found = traceback.extract_tb(error.__traceback__)
+    return [frame.name for frame in found if frame.filename.startswith(OURS)]
+
+
+def test_a_value_comes_back() -> None:
+    assert run(give, 1, after=0.001) == 1
+
+
+def test_an_error_comes_back_as_itself_with_one_frame_of_the_bridge() -> None:
+    error = KeyError("x")
+    with pytest.raises(KeyError) as caught:
+        run(fail, error)
+    assert caught.value is error
+    assert frames_of_ours(error) == ["run"]
+    assert [frame.name for frame in traceback.extract_tb(error.__traceback__)][-1] == "fail"
+
+
+def test_an_error_of_a_client_shows_two_frames_of_the_facade() -> None:
+    with lisn_sync.Lisn("token", base_url="http://127.0.0.1:9") as client:
+        with pytest.raises(lisn_sync.ValidationError) as caught:
+            client.assistants.get("../x")
+        assert frames_of_ours(caught.value) == ["get", "run"]
+
+
+@pytest.mark.parametrize("way", ["run", "stream"])
+def test_errors_die_at_once_without_the_collector(way: str) -> None:
+    class Trouble(Exception):
+        pass
+
+    async def trouble() -> None:
+        raise Trouble
+
+    async def numbers() -> AsyncIterator[int]:
+        yield 1
+        raise Trouble
+
+    def once() -> weakref.ref[BaseException]:
+        try:
+            if way == "run":
+                run(trouble)
+            else:
+                list(stream(numbers))
+        except Trouble as error:
+            return weakref.ref(error)
+        raise AssertionError
+
+    run(give, 1)
+    gc.disable()
+    try:
+        left = [once() for _ in range(200)]
+        run(give, 1)  # the loop lets go of a task one step after it has told its caller
+        assert [error for error in left if error() is not None] == []
+    finally:
+        gc.enable()
+
+
+def test_the_caller_s_input_and_result_die_at_once_without_the_collector() -> None:
+    class Thing:
+        def __iter__(self) -> Iterator[int]:
+            yield from (1, 2, 3)
+
+        def __call__(self, number: int) -> None:
+            pass
+
+    async def use(items: Any, report: Any) -> list[int]:
+        report(1)
+        return [item async for item in items]
+
+    gc.disable()
+    try:
+        thing = Thing()
+        assert run(use, items_of(thing), callback_of(thing)) == [1, 2, 3]
+        run(give, 1)
+        left = weakref.ref(thing)
+        del thing
+        assert left() is None
+    finally:
+        gc.enable()
+
+
+def test_context_variables_of_the_caller_are_seen_and_what_the_call_sets_stays_there() -> None:
+    variable = contextvars.ContextVar("variable", default="")
+
+    async def look() -> str:
+        seen = variable.get()
+        variable.set("theirs")
+        return seen
+
+    variable.set("mine")
+    assert run(look) == "mine"
+    assert variable.get() == "mine"
+
+
+@pytest.mark.parametrize("way", ["run", "stream"])
+def test_a_call_in_the_loop_s_own_thread_is_refused_at_once(way: str) -> None:
+    async def numbers() -> AsyncIterator[int]:
+        yield 1
+
+    async def mistake() -> object:
+        return run(give, 1) if way == "run" else list(stream(numbers))
+
+    with pytest.raises(RuntimeError, match="its own event loop.*must use lisn_async"):
+        run(mistake)
+
+
+async def test_a_call_works_inside_a_running_loop() -> None:
+    assert run(give, 1) == 1
+
+
+def test_64_threads_get_each_their_own_answer() -> None:
+    wrong = []
+
+    def ask(number: int) -> None:
+        wrong.extend(wanted for wanted in range(number, number + 20) if run(give, wanted) != wanted)
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(0, 6400, 100)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert wrong == []
+
+
+def test_one_slow_call_does_not_hold_up_another() -> None:
+    entered, leave = threading.Event(), threading.Event()
+
+    def mine() -> Iterator[int]:
+        entered.set()
+        assert leave.wait(10)
+        yield 1
+
+    async def count(items: Any) -> int:
+        return len([item async for item in items])
+
+    thread = threading.Thread(target=run, args=(count, items_of(mine())))
+    thread.start()
+    assert entered.wait(10)
+    assert run(give, 1) == 1  # while the other caller's own generator blocks
+    leave.set()
+    thread.join(10)
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), asyncio.CancelledError()])
+def test_an_error_that_would_end_a_loop_only_ends_the_call(error: BaseException) -> None:
+    thread = _bridge._home.background_now()._thread
+    with pytest.raises(type(error)) as caught:
+        run(fail, error)
+    assert caught.value is error
+    assert run(give, 1) == 1
+    assert _bridge._home.background_now()._thread is thread
+
+
+@both_loops
+def test_a_loop_that_dies_takes_its_calls_along_and_the_next_call_gets_another(loop: str) -> None:
+    # Of SystemExit in a task that is not ours to wrap, a loop does die.
+    script("""
+        import asyncio
+        from lisn_sync._bridge import run
+
+        async def give(value): return value
+        async def die(): raise SystemExit(3)
+        async def start():
+            task = asyncio.create_task(die())
+            await asyncio.sleep(60)
+
+        try:
+            run(start)
+        except BaseException as error:
+            assert isinstance(error, (asyncio.CancelledError, RuntimeError)), error
+        else:
+            raise AssertionError
+        assert run(give, 1) == 1
+    """, loop=loop, silent=False)  # fmt: skip
+
+
+def test_sixteen_threads_that_call_first_start_one_loop() -> None:
+    script("""
+        import threading
+        from lisn_sync._bridge import run
+        starts, start = [], threading.Thread.start
+        def counted(self):
+            starts.append(self.name)
+            start(self)
+        threading.Thread.start = counted
+
+        async def me(): return threading.get_ident()
+        barrier, found = threading.Barrier(16), []
+        def first():
+            barrier.wait()
+            found.append(run(me))
+        threads = [threading.Thread(target=first, name="mine") for _ in range(16)]
+        for thread in threads: thread.start()
+        for thread in threads: thread.join()
+        assert len(found) == 16 and len(set(found)) == 1, found
+        assert starts.count("lisn-sync") == 1, starts
+    """)
+
+
+def test_importing_and_making_a_client_starts_nothing() -> None:
+    script("""
+        import threading, lisn_sync
+        client = lisn_sync.Lisn("token")
+        client.with_options(timeout=1)
+        assert threading.active_count() == 1
+    """)
+
+
+@both_loops
+def test_the_loop_is_uvloop_s_where_that_is_installed(loop: str) -> None:
+    printed = script("""
+        import asyncio
+        from lisn_sync._bridge import run
+        async def loop(): return type(asyncio.get_running_loop()).__module__
+        print(run(loop))
+    """, loop=loop)  # fmt: skip
+    assert printed.startswith(loop)
+
+
+# --- interrupted calls ------------------------------------------------------------------------------------------
+
+
+def interrupt() -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_ctrl_c_cancels_the_call_and_waits_for_its_clean_up() -> None:
+    steps = []
+
+    async def work() -> None:
+        try:
+            interrupt()
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            steps.append("cancelled")
+            await asyncio.sleep(0.05)
+            steps.append("cleaned up")
+            raise
+
+    with pytest.raises(KeyboardInterrupt):
+        run(work)
+    assert steps == ["cancelled", "cleaned up"]
+    assert run(give, 1) == 1
+
+
+def test_a_second_ctrl_c_ends_the_wait_for_the_clean_up() -> None:
+    finish = threading.Event()
+    finished = threading.Event()
+
+    async def work() -> None:
+        try:
+            interrupt()
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            interrupt()
+            while not finish.is_set():
+                await asyncio.sleep(0.01)
+            finished.set()
+
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        run(work)
+    assert time.monotonic() - began < _bridge.CLEAN_UP / 2
+    assert not finished.is_set()
+    finish.set()
+    assert finished.wait(10)
+
+
+def test_a_clean_up_that_never_ends_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_bridge, "CLEAN_UP", 0.05)
+    finish = threading.Event()
+
+    async def work() -> None:
+        try:
+            interrupt()
+            await asyncio.sleep(60)
+        finally:
+            while not finish.is_set():
+                await asyncio.sleep(0.01)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(work)
+    finish.set()
+    assert run(give, 1) == 1
+
+
+def test_any_error_from_a_signal_handler_cancels_the_call() -> None:
+    class TooSlow(Exception):
+        pass
+
+    def ring(*_: object) -> None:
+        raise TooSlow
+
+    cancelled = []
+
+    async def work() -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGUSR1)
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            cancelled.append(True)
+            raise
+
+    before = signal.signal(signal.SIGUSR1, ring)
+    try:
+        with pytest.raises(TooSlow):
+            run(work)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert cancelled == [True]
+
+
+@both_loops
+def test_of_200_interrupts_at_random_moments_none_leaves_a_call_running(loop: str) -> None:
+    script("""
+        import asyncio, os, random, signal, sys, threading, time
+        from lisn_sync import _bridge
+        from lisn_sync._bridge import run, stream, items_of
+
+        running, entered = set(), 0
+        async def work(seconds):
+            global entered
+            entered += 1
+            mine = object()
+            running.add(mine)
+            try:
+                await asyncio.sleep(seconds)
+            finally:
+                running.discard(mine)
+        async def each(items):
+            async for item in items:
+                await work(0)
+                yield item
+        async def give(value): return value
+        run(give, 1)
+        random.seed(int(sys.argv[1]))
+
+        # The next signal goes off a random moment after the last one was dealt with: also into start and clean-up.
+        caught = 0
+        while caught < 200:
+            try:
+                signal.setitimer(signal.ITIMER_REAL, random.uniform(1e-6, 0.001))
+                while True:
+                    run(work, 0)
+                    run(work, 0.0002)
+                    for item in stream(each, items_of(iter(range(20)))): pass
+            except KeyboardInterrupt:
+                caught += 1
+            assert run(give, caught) == caught
+        background = _bridge._home.background
+        until = time.monotonic() + 5
+        while (running or background.calls) and time.monotonic() < until: time.sleep(0.01)
+        assert not running and not background.calls, (running, background.calls)
+        assert entered > 100, entered
+    """.replace("        import asyncio", "        import signal\n        signal.signal(signal.SIGALRM, signal.default_int_handler)\n        import asyncio", 1), str(os.getpid()), loop=loop, seconds=60)  # fmt: skip
+
+
+def test_ctrl_c_during_the_first_call_leaves_no_thread_behind() -> None:
+    # The start itself is interrupted: whatever came of it, the next call starts one loop and works.
+    script("""
+        import signal, threading, time
+        signal.signal(signal.SIGALRM, signal.default_int_handler)
+        from lisn_sync import _bridge
+        from lisn_sync._bridge import run
+        async def give(value): return value
+        for number in range(60):
+            _bridge._home.background = None
+            try:
+                signal.setitimer(signal.ITIMER_REAL, 2e-5 * (number + 1))
+                run(give, 1)
+                signal.setitimer(signal.ITIMER_REAL, 0)
+            except KeyboardInterrupt:
+                pass
+            assert run(give, 2) == 2
+            wanted = _bridge._home.background._thread
+            _bridge._home.background.stop_soon()
+            until = time.monotonic() + 5
+            while threading.active_count() > 1 and time.monotonic() < until: time.sleep(0.001)
+            assert threading.active_count() == 1, threading.enumerate()
+    """)
+
+
+@both_loops
+def test_the_server_sees_an_interrupted_request_as_cancelled_and_the_next_one_works(
+    server: Server, loop: str
+) -> None:
+    code = """
+        import os, signal, sys, lisn_sync
+        client = lisn_sync.Lisn("token", base_url=sys.argv[1], max_retries=0)
+        assert client.assistants.get("a1").id == "a1"
+        print("ready", flush=True)
+        try:
+            client.assistants.get("slow")
+        except KeyboardInterrupt:
+            print("interrupted", flush=True)
+        assert client.assistants.get("a2").id == "a2"
+        print("done")
+    """
+    if loop == "uvloop":
+        pytest.importorskip("uvloop")
+    without = "import sys; sys.modules['uvloop'] = None\n" if loop == "asyncio" else ""
+    command = [sys.executable, "-X", "dev", "-W", "error", "-c", without + textwrap.dedent(code), server.url]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as child:
+        try:
+            server.when(lambda seen: seen["begun"] == 1)
+            began = time.monotonic()
+            child.send_signal(signal.SIGINT)
+            out, err = child.communicate(timeout=20)
+        finally:
+            child.kill()
+    assert (out.split(), err, child.returncode) == (["ready", "interrupted", "done"], "", 0)
+    assert time.monotonic() - began < 3
+    assert server.when(lambda seen: seen["cancelled"] == 1)["begun"] == 1
+
+
+# --- streams ----------------------------------------------------------------------------------------------------
+
+
+class Numbers:
+    """An async generator that tells how far it is and how it ended."""
+
+    def __init__(self) -> None:
+        self.made = 0
+        self.tasks: set[object] = set()
+        self.ended = ""
+
+    async def to(self, end: float) -> AsyncIterator[int]:
+        try:
+            while self.made < end:
+                self.tasks.add(id(asyncio.current_task()))
+                await asyncio.sleep(0)
+                self.made += 1
+                yield self.made
+            self.ended = "at its end"
+        except BaseException as error:
+            self.ended = type(error).__name__
+            raise
+        finally:
+            await asyncio.sleep(0.01)
+            self.ended += ", closed"
+
+
+def test_a_stream_gives_every_item_in_order() -> None:
+    assert list(stream(Numbers().to, 1000)) == list(range(1, 1001))
+
+
+def test_one_task_makes_all_items_of_a_stream() -> None:
+    numbers = Numbers()
+    assert len(list(stream(numbers.to, 200))) == 200
+    assert len(numbers.tasks) == 1
+
+
+def test_a_timeout_held_across_a_yield_fires() -> None:
+    async def numbers() -> AsyncIterator[int]:
+        async with asyncio.timeout(0.05):
+            yield 1
+            await asyncio.sleep(60)
+
+    with pytest.raises(TimeoutError):
+        list(stream(numbers))
+
+
+def test_a_stream_begins_with_the_first_item_and_runs_only_a_little_ahead() -> None:
+    numbers = Numbers()
+    found = stream(numbers.to, float("inf"))
+    run(give, 1, after=0.01)
+    assert numbers.made == 0
+    for taken in range(1, 101):
+        assert next(found) == taken
+        run(give, 1)
+        assert numbers.made <= taken + _bridge.AHEAD + 1
+    found.close()
+
+
+def test_leaving_a_stream_early_closes_it_before_the_next_line() -> None:
+    numbers = Numbers()
+    for number in stream(numbers.to, float("inf")):
+        if number == 3:
+            break
+    assert numbers.ended in ("CancelledError, closed", "GeneratorExit, closed")
+
+
+def test_a_stream_that_is_never_asked_runs_nothing() -> None:
+    numbers = Numbers()
+    found = stream(numbers.to, 3)
+    del found
+    run(give, 1)
+    assert numbers.ended == ""
+
+
+def test_an_error_comes_after_the_items_before_it() -> None:
+    async def numbers() -> AsyncIterator[int]:
+        for number in range(50):
+            yield number
+        raise KeyError("x")
+
+    found = []
+    with pytest.raises(KeyError) as caught:
+        for number in stream(numbers):
+            found.append(number)  # noqa: PERF402 - what comes before the error is the point
+    assert found == list(range(50))
+    assert frames_of_ours(caught.value) == ["_each"]
+
+
+@pytest.mark.parametrize("where", ["in the caller's own code", "in the wait"])
+def test_ctrl_c_closes_a_stream(where: str) -> None:
+    numbers = Numbers()
+
+    async def then_wait() -> AsyncIterator[int]:
+        async for number in numbers.to(float("inf")):
+            if number == 5 and where == "in the wait":
+                interrupt()
+                await asyncio.sleep(60)
+            yield number
+
+    def consume() -> None:
+        for number in stream(then_wait):
+            if number == 4 and where == "in the caller's own code":
+                interrupt()
+                time.sleep(10)
+
+    with pytest.raises(KeyboardInterrupt):
+        consume()
+    gc.collect()
+    run(give, 1, after=0.02)
+    assert numbers.ended.endswith("closed")
+
+
+def test_a_stream_collected_in_the_loop_s_own_thread_is_closed_without_a_wait() -> None:
+    numbers = Numbers()
+    kept = [stream(numbers.to, float("inf"))]
+    assert next(kept[0]) == 1
+
+    async def collect() -> float:
+        began = time.monotonic()
+        kept.clear()
+        return time.monotonic() - began
+
+    assert run(collect) < 1
+    run(give, 1, after=0.02)
+    assert numbers.ended.endswith("closed")
+
+
+def test_a_stream_can_be_taken_up_in_another_thread() -> None:
+    found = stream(Numbers().to, 100)
+    first = [next(found) for _ in range(10)]
+    rest: list[int] = []
+    thread = threading.Thread(target=lambda: rest.extend(found))
+    thread.start()
+    thread.join(10)
+    assert first + rest == list(range(1, 101))
+
+
+# --- the caller's own code ----------------------------------------------------------------------------------------
+
+
+async def double(items: Any, report: Any = None) -> AsyncIterator[int]:
+    async for item in items:
+        if report is not None:
+            report(item)
+        yield 2 * item
+
+
+def test_the_caller_s_generator_runs_in_its_thread_lazily_and_may_call_the_client() -> None:
+    threads, read = set(), 0
+
+    def mine() -> Iterator[int]:
+        nonlocal read
+        while True:
+            threads.add(threading.get_ident())
+            read += 1
+            yield run(give, read)  # type: ignore[misc]
+
+    for taken, number in enumerate(stream(double, items_of(mine())), 1):
+        assert number == 2 * taken
+        assert read <= 2 * taken + _bridge.AHEAD + _bridge.BATCH
+        if taken == 100:
+            break
+    assert threads == {threading.get_ident()}
+
+
+def test_several_workers_may_read_one_input() -> None:
+    async def gather(items: Any) -> list[int]:
+        async def work() -> list[int]:
+            return [await asyncio.sleep(0, item) async for item in items]
+
+        return sorted(sum(await asyncio.gather(*(work() for _ in range(8))), []))
+
+    assert run(gather, items_of(iter(range(500)))) == list(range(500))
+
+
+def test_a_slow_generator_s_items_go_off_one_by_one() -> None:
+    arrived = threading.Event()
+
+    def mine() -> Iterator[int]:
+        yield from range(40)
+        time.sleep(_bridge.SLICE)
+        yield 40
+        assert arrived.wait(10)
+        yield 41
+
+    async def watch(items: Any) -> int:
+        async for item in items:
+            if item == 40:
+                arrived.set()
+        return int(item)
+
+    assert run(watch, items_of(mine())) == 41
+
+
+def test_the_error_of_the_caller_s_generator_reaches_the_core_after_the_items_before_it() -> None:
+    def mine() -> Iterator[int]:
+        yield from range(5)
+        raise KeyError("mine")
+
+    async def collect(items: Any) -> tuple[list[int], KeyError]:
+        found = []
+        try:
+            async for item in items:
+                found.append(item)  # noqa: PERF401
+        except KeyError as error:
+            return found, error
+        raise AssertionError
+
+    found, error = run(collect, items_of(mine()))
+    assert found == list(range(5))
+    assert [frame.name for frame in traceback.extract_tb(error.__traceback__)][-1] == "mine"
+
+
+def test_ctrl_c_in_the_caller_s_generator_cancels_the_call_and_closes_the_generator() -> None:
+    ended = []
+
+    def mine() -> Iterator[int]:
+        try:
+            yield 1
+            interrupt()
+            time.sleep(10)
+        finally:
+            ended.append(threading.get_ident())
+
+    async def consume(items: Any) -> None:
+        try:
+            async for _ in items:
+                pass
+        except asyncio.CancelledError:
+            ended.append("cancelled")
+            raise
+
+    with pytest.raises(KeyboardInterrupt):
+        run(consume, items_of(mine()))
+    assert ended == [threading.get_ident(), "cancelled"]
+
+
+def test_a_callback_runs_in_the_caller_s_thread_in_order_and_may_call_the_client() -> None:
+    steps: list[object] = []
+
+    def report(item: int) -> None:
+        assert threading.current_thread() is threading.main_thread()
+        steps.append(run(give, f"report {item}"))
+
+    for number in stream(double, items_of(iter(range(40))), callback_of(report)):
+        steps.append(number)  # noqa: PERF402 - the order is the point
+    assert steps == [step for item in range(40) for step in (f"report {item}", 2 * item)]
+
+
+def test_every_report_has_arrived_when_the_call_returns() -> None:
+    async def work(report: Any) -> None:
+        for number in range(5000):
+            report(number)
+
+    found: list[int] = []
+    run(work, callback_of(found.append))
+    assert found == list(range(5000))
+
+
+def test_a_callback_that_raises_ends_the_call() -> None:
+    cancelled = []
+
+    async def work(report: Any) -> None:
+        report(1)
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            cancelled.append(True)
+            raise
+
+    def report(_: int) -> None:
+        raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        run(work, callback_of(report))
+    assert cancelled == [True]
+
+
+@pytest.mark.parametrize("given", [[1, 2], (1, 2), {"name": "x"}, "text", b"bytes", 5, None])
+def test_what_runs_no_code_of_the_caller_s_goes_as_it_is(given: Any) -> None:
+    assert items_of(given) is given
+
+
+def test_the_length_of_an_input_is_known_to_the_core_where_the_caller_s_object_knows_it() -> None:
+    assert len(items_of({1, 2, 3})) == 3  # type: ignore[arg-type]
+    assert not hasattr(items_of(iter([1])), "__len__")
+
+
+# --- the end of a program -----------------------------------------------------------------------------------------
+
+ENDINGS = {
+    "never used": "",
+    "used, not closed": "client.assistants.get('a1')",
+    "used and closed": "client.assistants.get('a1'); client.close()",
+    "closed, never used": "client.close()",
+    "a copy used": "client = client.with_options(timeout=5); client.assistants.get('a1')",
+    "only its resource kept": "client = client.assistants; client.get('a1')",
+    "a daemon thread in a call": """
+import threading, time
+def forever():
+    try: client.assistants.get('slow')
+    except BaseException as error: print(error, file=sys.stderr)
+threading.Thread(target=forever, daemon=True).start()
+client.assistants.get('a1')
+""",
+    "a thread in a call": """
+import threading, time
+threading.Thread(target=lambda: client.assistants.get('a1')).start()
+""",
+    "a stream half read": """
+async def numbers():
+    try:
+        while True:
+            yield 1
+    finally:
+        print("closed", flush=True)
+half = _bridge.stream(numbers)
+next(half)
+""",
+    "closed at exit": "import atexit; atexit.register(client.close); client.assistants.get('a1')",
+    "closed at exit, never used": "import atexit; atexit.register(client.close)",
+    "used at exit": "import atexit; client.assistants.get('a1'); atexit.register(client.assistants.get, 'a1')",
+    "in a cycle": "client.assistants.get('a1'); client.me = client; del client",
+    "a blocked loop": """
+import time, threading
+entered = threading.Event()
+async def block():
+    entered.set()
+    time.sleep(60)
+threading.Thread(target=_bridge.run, args=(block,), daemon=True).start()
+entered.wait()
+""",
+    "a sandbox": "box = lisn_sync.Sandbox(); box.start()",
+}
+
+
+@both_loops
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_a_program_ends_at_once_and_in_silence(server: Server, ending: str, loop: str) -> None:
+    code = f"""
+import sys, time, lisn_sync
+from lisn_sync import _bridge
+client = lisn_sync.Lisn("token", base_url=sys.argv[1], max_retries=0)
+{ENDINGS[ending]}
+print("end", time.time(), flush=True)
+"""
+    printed = script(code, server.url, loop=loop, seconds=20).split()
+    assert printed.pop(0) == "end"
+    assert time.time() - float(printed[0]) < 2
+    assert server.when(lambda seen: seen["open"] == 0)
+
+
+def test_a_half_read_stream_is_closed_when_the_program_ends(server: Server) -> None:
+    code = "import lisn_sync\nfrom lisn_sync import _bridge\n" + ENDINGS["a stream half read"]
+    assert script(code).split() == ["closed"]
+
+
+def test_a_client_that_is_dropped_closes_its_connection(server: Server) -> None:
+    client = lisn_sync.Lisn("token", base_url=server.url)
+    client.assistants.get("a1")
+    assert server.seen()["open"] == 1
+    del client
+    gc.collect()
+    server.when(lambda seen: seen["open"] == 0)
+
+
+# --- forks --------------------------------------------------------------------------------------------------------
+
+FORK = """
+import gc, os, ssl, sys, threading, warnings
+warnings.simplefilter("ignore", DeprecationWarning)  # 3.12 warns of every fork while there are threads
+import lisn_sync
+context = ssl.create_default_context(cafile=sys.argv[2]) if sys.argv[2] else None
+client = lisn_sync.Lisn("token", base_url=sys.argv[1], ssl_context=context, max_retries=0)
+other = lisn_sync.Lisn("token", base_url=sys.argv[1], ssl_context=context, max_retries=0)
+
+def child(way):
+    pid = os.fork()
+    if pid:
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    status = 1
+    try:
+        if way != "only ends":
+            assert client.assistants.get("child").id == "child"
+            gc.collect()
+            assert client.assistants.get("child").id == "child"
+            client.close()
+        status = 0
+    finally:
+        if way == "ends as a program":
+            sys.exit(status)
+        os._exit(status)
+
+client.assistants.get("before")
+if sys.argv[3] == "in the middle of a call":
+    busy = threading.Thread(target=lambda: other.assistants.get("slow"), daemon=True)
+    busy.start()
+    sys.stdin.readline()
+for _ in range(3):
+    assert child(sys.argv[3]) == 0
+    client.assistants.get("parent")
+print("done", flush=True)
+"""
+
+
+@needs_fork
+@both_loops
+@pytest.mark.parametrize("transport", ["http", "https"])
+@pytest.mark.parametrize("way", ["calls", "only ends", "ends as a program", "in the middle of a call"])
+def test_after_a_fork_the_child_works_and_the_parent_keeps_its_connection(
+    request: pytest.FixtureRequest, transport: str, way: str, loop: str
+) -> None:
+    if loop == "uvloop":
+        pytest.importorskip("uvloop")
+    certificate = request.getfixturevalue("certificate") if transport == "https" else ""
+    server = Server(certificate)
+    without = "import sys; sys.modules['uvloop'] = None\n" if loop == "asyncio" else ""
+    command = [sys.executable, "-X", "dev", "-W", "error", "-c", without + FORK, server.url, certificate, way]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as program:
+        try:
+            if way == "in the middle of a call":
+                server.when(lambda seen: seen["begun"] == 1)
+            out, err = program.communicate("go\n", timeout=30)
+        finally:
+            program.kill()
+        seen = server.seen()
+        server.stop()
+    assert (out, err, program.returncode) == ("done\n", "", 0)
+    ports = seen["ports"]
+    children = 0 if way == "only ends" else 2
+    assert len(ports) == 1 + 3 * (children + 1)
+    own = [ports[0], *ports[1 + children :: children + 1]]
+    assert len(set(own)) == 1, ports  # the parent's requests all came over one connection
+    assert set(own).isdisjoint(set(ports) - set(own))
+
+
+@needs_fork
+def test_what_a_child_inherits_of_a_call_or_stream_leaves_the_parent_alone() -> None:
+    script("""
+        import gc, os, sys, warnings
+        warnings.simplefilter("ignore", DeprecationWarning)
+        from lisn_sync._bridge import run, stream
+        async def numbers():
+            for number in range(1000): yield number
+        async def give(value): return value
+        half = stream(numbers)
+        assert next(half) == 0
+        pid = os.fork()
+        if not pid:
+            status = 1
+            try:
+                try:
+                    for _ in half: pass
+                except RuntimeError as error:
+                    assert "is gone" in str(error), error
+                    status = 0
+                del half
+                gc.collect()
+                assert run(give, 1) == 1
+            finally:
+                os._exit(status)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+        assert list(half) == list(range(1, 1000))
+    """)
+
+
+@needs_fork
+def test_a_child_can_call_although_another_thread_was_just_starting_the_loop() -> None:
+    script("""
+        import os, sys, threading, warnings
+        warnings.simplefilter("ignore", DeprecationWarning)
+        from lisn_sync import _bridge
+        from lisn_sync._bridge import run
+        async def give(value): return value
+        holding, release = threading.Event(), threading.Event()
+        def hold():
+            with _bridge._home._starting:
+                holding.set()
+                release.wait()
+        thread = threading.Thread(target=hold)
+        thread.start()
+        holding.wait()
+        pid = os.fork()
+        if not pid:
+            os._exit(0 if run(give, 1) == 1 else 1)
+        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        release.set()
+        thread.join()
+        assert status == 0 and run(give, 1) == 1
+    """)
