@@ -124,11 +124,12 @@ def test_1484_real_prompts_survive_import_restart_and_export_byte_for_byte(tmp_p
 def served(database: str) -> Iterator[dict[str, str]]:
     """`lisn sandbox` on a file, as another program would start and stop it."""
     command = [*LISN, "sandbox", "--database", database, "--port", "0", "--json"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment(None)) as process:
+    quick = {"PYTHONDEVMODE": ""}  # 1,484 assistants take a while in Python's development mode
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment(None, **quick)) as process:
         try:
             assert process.stdout is not None
             ready = json.loads(process.stdout.readline())
-            yield {"LISN_BASE_URL": ready["base_url"], "LISN_API_TOKEN": ready["token"]}
+            yield {"LISN_BASE_URL": ready["base_url"], "LISN_API_TOKEN": ready["token"], **quick}
         finally:
             process.send_signal(signal.SIGTERM)
             assert process.wait(timeout=20) == 0
@@ -463,19 +464,19 @@ def test_an_export_refuses_to_overwrite(here: Any, tmp_path: Path):
     assert json.loads(done.stdout) == {"file": str(path), "format": "jsonl", "assistants": 1}
 
 
-def test_a_reader_that_stops_early_is_no_error_worth_a_message(lisn_sandbox: Sandbox, tmp_path: Path):
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_that_stops_early_is_no_error_worth_a_message(
+    lisn_sandbox: Sandbox, tmp_path: Path, unbuffered: str
+):
     rows = "\n".join(json.dumps({"name": f"n{n}", "system_prompt": "x" * 9000}) for n in range(50))
     assert lisn("import", "-", "--format", "jsonl", *PLAN, box=lisn_sandbox, stdin=rows).returncode == 0
+    surroundings = environment(lisn_sandbox, PYTHONDEVMODE="", PYTHONUNBUFFERED=unbuffered)
     for arguments in (["export"], ["assistants", "list", "--json"]):
-        process = subprocess.Popen(
-            [*LISN, *arguments],
-            env=environment(lisn_sandbox, PYTHONDEVMODE=""),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-        assert process.stdout is not None
-        assert process.stderr is not None
-        with process:
+        with subprocess.Popen(
+            [*LISN, *arguments], env=surroundings, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        ) as process:
+            assert process.stdout is not None
+            assert process.stderr is not None
             process.stdout.read(1)
             process.stdout.close()
             assert process.stderr.read() == b""

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from lisn_async.sandbox import Sandbox
+from lisn_async.sandbox._guesses import as_markdown
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -54,3 +55,7 @@ def test_every_error_class_is_in_the_readme() -> None:
 
     leaves = [name for name in errors.__all__ if not re.search(r"^(LisnError|APIError|APIStatusError|Webhook\w+)$", name)]
     assert [name for name in leaves if f"`{name}`" not in README and f"`{name} " not in README and name not in README] == []
+
+
+def test_the_readme_lists_every_choice_of_the_sandbox() -> None:
+    assert as_markdown().strip() in README

@@ -21,6 +21,7 @@ import time
 import traceback
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
@@ -273,7 +274,7 @@ def test_a_call_in_the_loop_s_own_thread_is_refused_at_once(way: str) -> None:
     async def mistake() -> object:
         return run(give, 1) if way == "run" else list(stream(numbers))
 
-    with pytest.raises(RuntimeError, match="its own event loop.*must use lisn_async"):
+    with pytest.raises(RuntimeError, match=r"its own event loop.*must use lisn_async"):
         run(mistake)
 
 
@@ -282,7 +283,7 @@ async def test_a_call_works_inside_a_running_loop() -> None:
 
 
 def test_64_threads_get_each_their_own_answer() -> None:
-    wrong = []
+    wrong: list[int] = []
 
     def ask(number: int) -> None:
         wrong.extend(wanted for wanted in range(number, number + 20) if run(give, wanted) != wanted)
@@ -759,7 +760,7 @@ def test_several_workers_may_read_one_input() -> None:
         async def work() -> list[int]:
             return [await asyncio.sleep(0, item) async for item in items]
 
-        return sorted(sum(await asyncio.gather(*(work() for _ in range(8))), []))
+        return sorted(chain.from_iterable(await asyncio.gather(*(work() for _ in range(8)))))
 
     assert run(gather, items_of(iter(range(500)))) == list(range(500))
 
@@ -803,7 +804,7 @@ def test_the_error_of_the_caller_s_generator_reaches_the_core_after_the_items_be
 
 
 def test_ctrl_c_in_the_caller_s_generator_cancels_the_call_and_closes_the_generator() -> None:
-    ended = []
+    ended: list[object] = []
 
     def mine() -> Iterator[int]:
         try:

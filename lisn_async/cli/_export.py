@@ -1,9 +1,9 @@
 """`lisn export`: all assistants as a file that `lisn import` takes."""
 
+import io
 import os
-import sys
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, BinaryIO, cast
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
@@ -54,10 +54,9 @@ def export(
     records = [as_record(assistant, with_secrets=with_secrets) for assistant in found]
     columns = [name for name in FIELDS if with_secrets or name != SECRET]
     if to_stream:
-        sys.stdout.flush()
-        stream = cast(BinaryIO, sys.stdout.buffer)
+        stream = io.BytesIO()
         write_records(records, stream, chosen, columns)
-        stream.flush()
+        _output.print_bytes(stream.getvalue())
         return DONE
     others = save_records(records, file, chosen, columns, force=force, private=with_secrets)
     if others:

@@ -46,8 +46,18 @@ def print_json(value: object) -> None:
 
 def print_json_text(text: str) -> None:
     """JSON that is text already, in UTF-8 whatever the locale, at once."""
+    print_bytes(text.encode("utf-8", "surrogatepass") + b"\n")
+
+
+def print_bytes(data: bytes) -> None:
+    """Bytes on stdout as they are, all of them.
+
+    With PYTHONUNBUFFERED set, Python's stdout is the bare file descriptor, which may take less than it is given.
+    """
     sys.stdout.flush()
-    sys.stdout.buffer.write(text.encode("utf-8", "surrogatepass") + b"\n")
+    rest = memoryview(data)
+    while rest:
+        rest = rest[sys.stdout.buffer.write(rest) :]
     sys.stdout.buffer.flush()
 
 
