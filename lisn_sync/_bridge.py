@@ -86,13 +86,13 @@ def run(func: Callable[P, Coroutine[Any, Any, T]], /, *args: P.args, **kwargs: P
     except BaseException:
         call.abandon()
         raise
-    if call.error is None:
+    error, call.error = call.error, None  # the error's frames hold the call, on Python 3.12 and later
+    if error is None:
         return cast("T", call.value)
-    error = call.error
     try:
         raise error
     finally:
-        del call, error  # else the error's traceback holds this frame, and this frame the error
+        del error  # the error's traceback holds this frame
 
 
 def overloaded(func: Callable[..., Coroutine[Any, Any, T]]) -> Callable[..., Coroutine[Any, Any, T]]:
@@ -120,13 +120,13 @@ def _each(items: AsyncIterator[T], args: tuple[Any, ...], kwargs: dict[str, Any]
     except BaseException:  # GeneratorExit too: a `break` in the caller's loop
         call.abandon()
         raise
-    if call.error is None:
+    error, call.error = call.error, None
+    if error is None:
         return
-    error = call.error
     try:
         raise error
     finally:
-        del call, error
+        del error
 
 
 class _Call:

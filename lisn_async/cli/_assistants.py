@@ -123,7 +123,7 @@ async def list_(
     if json:
         _output.print_json([as_mapping(assistant, with_secrets=with_secrets) for assistant in found])
         return DONE
-    columns = ("id", "name", "type", "llm_provider", "llm_model", "stt_provider")
+    columns = ("id", "name", "type", "llm_provider", "llm_model")
     _output.print_table(columns, [[str(getattr(a, c) or "") for c in columns] for a in found])
     _output.say(_output.count(len(found), "assistant"))
     return DONE

@@ -10,7 +10,7 @@ from cyclopts import Parameter
 
 from lisn_async.cli import _output
 from lisn_async.cli._bulk import outcomes_of
-from lisn_async.cli._check import Checked, check_rows
+from lisn_async.cli._check import MOST_KEPT, Checked, check_rows
 from lisn_async.cli._client import USUAL, Connection, no_option
 from lisn_async.cli._columns import parse_columns
 from lisn_async.cli._progress import display
@@ -78,7 +78,7 @@ def import_(
     with Spool() as spool:
         checked = check_rows(rows, columns, spool, file)
         _report_check(checked, [name for name in checked.columns if columns.field_of(name) is None])
-        job = Job(file=file, total=len(spool), skipped=checked.bad, keep_created=json)
+        job = Job(file=file, total=len(spool), skipped=checked.bad, keep_all=json)
         if client is None or (checked.bad and not skip_invalid):
             return _end_without_sending(job, checked, dry_run=dry_run, json=json)
         # Outside of asyncio until here, so that Ctrl-C ends the reading of a long file at once.
@@ -99,7 +99,7 @@ class Job:
     file: str
     total: int
     skipped: int
-    keep_created: bool  # for the JSON summary; without it memory does not grow with the file
+    keep_all: bool  # for the JSON summary; without it memory does not grow with the file
     handed_out: int = 0
     created: int = 0
     failed: int = 0
@@ -124,11 +124,13 @@ class Job:
         where = self._where.pop(outcome.index, f"row {outcome.index + 1}")
         if outcome.status == "created":
             self.created += 1
-            if self.keep_created and (made := outcome.assistant):
+            if self.keep_all and (made := outcome.assistant):
                 self.assistants.append({"where": where, "id": made.id, "name": made.name})
             return
         self.failed += outcome.status == "failed"
         self.unknown += outcome.status == "unknown"
+        if not self.keep_all and len(self.trouble) >= MOST_SHOWN:
+            return
         name = getattr(outcome.spec, "name", None)
         self.trouble.append(
             {"where": where, "name": name, "status": outcome.status, "error": str(outcome.error)}
@@ -177,16 +179,17 @@ def _report_check(checked: Checked, ignored: list[str]) -> None:
     if ignored:
         names = ", ".join(shorten(name) if name else "(a column without a name)" for name in ignored)
         _output.say(f"ignored, because they are no fields of an assistant (--map COLUMN=FIELD): {names}")
-    _show_some(checked.problems)
+    _show_some(checked.problems, checked.bad - min(checked.bad, MOST_KEPT))
     if checked.bad:
         _output.complain(f"{_output.count(checked.bad, 'row')} of {checked.rows:,} cannot be an assistant")
 
 
-def _show_some(lines: list[str]) -> None:
+def _show_some(lines: list[str], not_kept: int) -> None:
     for line in lines[:MOST_SHOWN]:
         _output.say(f"  {line}")
-    if len(lines) > MOST_SHOWN:
-        _output.say(f"  … and {len(lines) - MOST_SHOWN:,} more")
+    more = len(lines[MOST_SHOWN:]) + not_kept
+    if more:
+        _output.say(f"  … and {more:,} more")
 
 
 def _end_without_sending(job: Job, checked: Checked, *, dry_run: bool, json: bool) -> int:
@@ -202,7 +205,8 @@ def _end_without_sending(job: Job, checked: Checked, *, dry_run: bool, json: boo
 
 
 def _report_job(job: Job, journal: str | None) -> None:
-    _show_some([f"{item['where']}: {item['status']}: {item['error']}" for item in job.trouble])
+    lines = [f"{item['where']}: {item['status']}: {item['error']}" for item in job.trouble]
+    _show_some(lines, job.failed + job.unknown - len(lines))
     rate = job.created / job.seconds if job.seconds else 0.0
     text = f"created {_output.count(job.created, 'assistant')} of {job.total:,} in {job.seconds:.1f} s ({rate:,.0f}/s)"
     if job.failed:

@@ -15,6 +15,9 @@ UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2
 UNSAFE_IN_PROSE = re.compile(UNSAFE.pattern.replace("\x00-\x1f", "\x00-\x08\x0b-\x1f"))  # TAB and LF are fine
 
 
+WIDEST = 48  # columns of a terminal for one cell
+
+
 def visible(text: str) -> str:
     """The text on one line, everything a terminal might obey escaped."""
     return UNSAFE.sub(_escaped, text)
@@ -72,12 +75,17 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 def _draw_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     from rich import box
+    from rich.cells import cell_len
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
     for number, column in enumerate(columns):
-        table.add_column(column, overflow="ellipsis", no_wrap=True, style="cyan" if not number else "")
+        if number:
+            table.add_column(column, max_width=WIDEST, overflow="ellipsis", no_wrap=True)
+        else:  # the first one is there to be copied, so it is never cut
+            width = max((cell_len(row[0]) for row in rows), default=0)
+            table.add_column(column, min_width=width, no_wrap=True, style="cyan")
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))  # Text, because a name may look like rich's markup
     console(sys.stdout).print(table)

@@ -70,7 +70,7 @@ def markdown_files(records: Iterable[Mapping[str, str | float]]) -> Iterator[tup
 def _file_name(name: str, taken: set[str]) -> str:
     # Letters and digits of any script, the rest as hyphens; cut by bytes, which is what file systems count.
     # Compared without case: Sales.md and sales.md are one file on macOS and Windows.
-    letters = "".join(c if c.isalnum() else "-" for c in unicodedata.normalize("NFC", name).lower())
+    letters = "".join(c if _is_of_a_word(c) else "-" for c in unicodedata.normalize("NFC", name).lower())
     words = "-".join(word for word in letters.split("-") if word)
     stem = words.encode("utf-8", "ignore")[:LONGEST_NAME].decode("utf-8", "ignore").rstrip("-") or "assistant"
     if stem in RESERVED:
@@ -81,3 +81,7 @@ def _file_name(name: str, taken: set[str]) -> str:
         unique = f"{stem}-{number}"
     taken.add(unicodedata.normalize("NFC", unique.casefold()))
     return unique + SUFFIX
+
+
+def _is_of_a_word(char: str) -> bool:
+    return char.isalnum() or unicodedata.category(char).startswith("M")  # the vowels of Hindi, say
