@@ -80,6 +80,16 @@ class Calls:
         """Whether undocumented types and providers are refused."""
         return self.settings.strict
 
+    @property
+    def base_url(self) -> str:
+        """The API that is called."""
+        return self.settings.base_url
+
+    @property
+    def timeout(self) -> float:
+        """Seconds that one attempt may take."""
+        return self.settings.timeout
+
     async def call(self, request: Request[T]) -> RawResponse[T]:
         """The result, after as many attempts as are provably safe. Raises `APIError`."""
         settings = self.settings

@@ -43,11 +43,6 @@ def create(spec: AssistantCreate, *, strict: bool) -> Request[Assistant]:
     )
 
 
-def create_from(given: object, *, strict: bool) -> Request[Assistant]:
-    """The request that makes what a caller means: a spec, or a mapping of its fields."""
-    return create(as_spec(given), strict=strict)
-
-
 def get(assistant_id: str) -> Request[Assistant]:
     check_id(assistant_id)
     return Request(

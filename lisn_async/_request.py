@@ -48,6 +48,14 @@ class Caller(Protocol):
     def strict(self) -> bool:
         """Whether undocumented types and providers are refused."""
 
+    @property
+    def base_url(self) -> str:
+        """The API that is called."""
+
+    @property
+    def timeout(self) -> float:
+        """Seconds that one attempt may take."""
+
     async def call(self, request: Request[T]) -> RawResponse[T]:
         """The result, after as many attempts as are provably safe."""
 

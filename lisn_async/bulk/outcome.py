@@ -57,9 +57,15 @@ class BulkProgress:
 
 @attrs.frozen
 class BulkResult:
-    """What became of every item of a run, in input order."""
+    """What became of every item of a run, in input order.
+
+    `surplus` are assistants that appeared during the run, are not in it, and look exactly like one that is:
+    a create that was committed after it had been given up, or somebody else's.
+    """
 
     outcomes: list[BulkOutcome] = attrs.field(repr=lambda outcomes: f"<{len(outcomes)}>")
+
+    surplus: list[Assistant] = attrs.field(factory=list, repr=lambda found: f"<{len(found)}>")
 
     @property
     def created(self) -> list[BulkOutcome]:

@@ -1,0 +1,63 @@
+"""What an item is, for comparing: with itself in an earlier run, and with rows that the service lists.
+
+The webhook secret takes no part in either: a service may not show it, and a journal must not hold it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from hashlib import blake2b
+from typing import Any
+
+import attrs
+import orjson
+
+from ..models import UNSET, Assistant, AssistantCreate
+from ..models._rules import FIELDS
+
+_COMPARED = tuple(name for name in FIELDS if name != "webhook_secret")
+
+
+@attrs.frozen
+class Content:
+    """The fields that an item sends, and a 64-bit hash of their values. Equal items have equal content."""
+
+    fields: tuple[str, ...]
+    digest: int
+
+
+def content_of(spec: AssistantCreate) -> Content:
+    """What a row must show to be this item."""
+    extra = spec.extra_body or {}
+    documented = (name for name in _COMPARED if getattr(spec, name) is not UNSET and name not in extra)
+    fields = (*documented, *sorted(name for name in extra if name != "webhook_secret"))
+    return Content(fields, _digest(extra[name] if name in extra else getattr(spec, name) for name in fields))
+
+
+def row_content(row: Assistant, fields: tuple[str, ...]) -> Content:
+    """What a row shows in these fields. A field that is not there counts as null."""
+    return Content(
+        fields, _digest(getattr(row, name) if name in FIELDS else row.extra.get(name) for name in fields)
+    )
+
+
+def fingerprint(spec: AssistantCreate) -> str:
+    """The item's name in a journal: the same in every process."""
+    content = content_of(spec)
+    return f"{_digest(content.fields) & (2**64 - 1):016x}{content.digest & (2**64 - 1):016x}"
+
+
+def shown(spec: AssistantCreate, assistant_id: str) -> Assistant:
+    """The assistant that this item became, as far as the item tells."""
+    extra = spec.extra_body or {}
+    sent = {name: getattr(spec, name) for name in FIELDS if getattr(spec, name) is not UNSET}
+    return Assistant(id=assistant_id, **sent, extra={k: v for k, v in extra.items() if k not in FIELDS})
+
+
+def _digest(values: Iterable[Any]) -> int:
+    plain = [float(value) if type(value) is int else value for value in values]
+    try:
+        encoded = orjson.dumps(plain, option=orjson.OPT_SORT_KEYS)
+    except TypeError:  # a lone surrogate, which only a row of another client can hold
+        encoded = repr(plain).encode(errors="surrogatepass")
+    return int.from_bytes(blake2b(encoded, digest_size=8).digest(), signed=True)
