@@ -191,13 +191,22 @@ class Assistants:
 
         `specs` is read lazily. One bad item never stops the others: look at `.failed` and `.unknown`
         of the result, or call its `raise_for_failures()`. The assistants are listed once before the
-        first create, so a wrong token or a dead server raises before anything is made. Items that the
-        service declined (429) or that were never sent are tried again, whatever `max_retries` says,
-        until no item has succeeded for `give_up_after` seconds; a create that may have taken effect
-        is never repeated and ends as "unknown". `on_progress` is called after every outcome.
+        first create, so a wrong token or a dead server raises before anything is made. `on_progress`
+        is called after every outcome.
 
-        Raises `ConfigurationError` for options out of range, `APIError` if the first listing fails,
-        and `BulkError`, which carries the result so far, if the input itself raises.
+        Nothing is created twice: a create whose reply was lost is looked for in a listing, and sent
+        again only if it certainly does not exist; where that cannot be told it ends as "unknown".
+        A listing is believed `settle` seconds after the last lost reply (by default 2, plus the
+        client's `timeout` where the service may still be at work). Items that the service declined
+        (429) or that were never sent are tried again, whatever `max_retries` says, until no item has
+        succeeded for `give_up_after` seconds.
+
+        With `journal`, a file, all this also holds across crashes: run again with the same file and
+        the same specs, and what is missing is created. Items that were refused are tried again.
+
+        Raises `ConfigurationError` for options out of range, `JournalError` if the journal is damaged,
+        in use or of another job, `APIError` if the first listing fails, and `BulkError`, which carries
+        the result so far, if the input itself raises.
         """
         return run(
             self._core.create_many,
@@ -219,7 +228,7 @@ class Assistants:
         settle: float | None = None,
         give_up_after: float = 300.0,
     ) -> Iterator[BulkOutcome]:
-        """The outcomes of `create_many` as a stream, in order of completion; unknown ones come last.
+        """The outcomes of `create_many` as a stream, in order of completion; ambiguous ones come last.
 
         Memory does not grow with the input: items are read only as fast as outcomes are taken.
         Leaving the loop early cancels what is under way; `contextlib.closing` makes that happen at
