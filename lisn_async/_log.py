@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from ._retry import Attempt
 
 logger = logging.getLogger("lisn")
+bulk_logger = logging.getLogger("lisn.bulk")
 logger.addHandler(logging.NullHandler())
 
 

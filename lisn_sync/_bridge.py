@@ -80,6 +80,7 @@ def run(func: Callable[P, Coroutine[Any, Any, T]], /, *args: P.args, **kwargs: P
         call = _Call(_home.background_now())
     except _TooLate:
         return anyio.run(partial(func, *args, **kwargs))
+    guard = _Guard(call)  # noqa: F841
     try:
         call.start(func, args, kwargs)
         call.wait()
@@ -113,6 +114,7 @@ def stream(
 
 def _each(items: AsyncIterator[T], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Generator[T, None, None]:
     call = _Stream(_home.background_now())
+    guard = _Guard(call)  # noqa: F841
     try:
         call.start(lambda *_, **__: items, args, kwargs)
         while call.has_next():
@@ -242,6 +244,20 @@ class _Call:
         # Only this thread releases the latch and only the caller takes it: nothing changes between the two steps.
         if self._latch.locked() and not self._is_forsaken:
             self._latch.release()
+
+
+class _Guard:
+    """Held by nothing but the caller's frame: cancels the call when that is gone.
+
+    For the second Ctrl-C that comes within microseconds of the first, before `abandon` could post anything.
+    """
+
+    def __init__(self, call: _Call) -> None:
+        self._call = call
+
+    def __del__(self) -> None:
+        if not self._call.done:
+            self._call.background.post(self._call._cancel)
 
 
 class _Stream(_Call):

@@ -7,6 +7,7 @@ What involves signals, forks or the end of a program happens in a process of its
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import gc
 import json
@@ -334,8 +335,13 @@ def test_a_loop_that_dies_takes_its_calls_along_and_the_next_call_gets_another(l
 
         async def give(value): return value
         async def die(): raise SystemExit(3)
+        async def linger():
+            try:
+                await asyncio.sleep(60)
+            finally:
+                await asyncio.sleep(0.3)  # the dying loop takes its time
         async def start():
-            task = asyncio.create_task(die())
+            tasks = asyncio.create_task(linger()), asyncio.create_task(die())
             await asyncio.sleep(60)
 
         try:
@@ -458,7 +464,7 @@ def test_a_clean_up_that_never_ends_is_left_behind(monkeypatch: pytest.MonkeyPat
     assert run(give, 1) == 1
 
 
-def test_any_error_from_a_signal_handler_cancels_the_call() -> None:
+def test_any_error_from_a_signal_handler_cancels_the_call_and_outlives_a_ctrl_c_after_it() -> None:
     class TooSlow(Exception):
         pass
 
@@ -473,6 +479,8 @@ def test_any_error_from_a_signal_handler_cancels_the_call() -> None:
             await asyncio.sleep(60)
         except asyncio.CancelledError:
             cancelled.append(True)
+            interrupt()
+            await asyncio.sleep(0.1)
             raise
 
     before = signal.signal(signal.SIGUSR1, ring)
@@ -532,26 +540,52 @@ def test_of_200_interrupts_at_random_moments_none_leaves_a_call_running(loop: st
 def test_ctrl_c_during_the_first_call_leaves_no_thread_behind() -> None:
     # The start itself is interrupted: whatever came of it, the next call starts one loop and works.
     script("""
-        import signal, threading, time
+        import random, signal, threading, time
         signal.signal(signal.SIGALRM, signal.default_int_handler)
         from lisn_sync import _bridge
         from lisn_sync._bridge import run
         async def give(value): return value
-        for number in range(60):
-            _bridge._home.background = None
-            try:
-                signal.setitimer(signal.ITIMER_REAL, 2e-5 * (number + 1))
-                run(give, 1)
-                signal.setitimer(signal.ITIMER_REAL, 0)
-            except KeyboardInterrupt:
-                pass
-            assert run(give, 2) == 2
-            wanted = _bridge._home.background._thread
+
+        def stop():
             _bridge._home.background.stop_soon()
+            _bridge._home.background = None
             until = time.monotonic() + 5
             while threading.active_count() > 1 and time.monotonic() < until: time.sleep(0.001)
             assert threading.active_count() == 1, threading.enumerate()
+        run(give, 1)
+        stop()
+        began = time.perf_counter()
+        run(give, 1)
+        took = time.perf_counter() - began
+        stop()
+        for _ in range(150):
+            try:
+                signal.setitimer(signal.ITIMER_REAL, random.uniform(1e-6, took))
+                run(give, 1)
+                time.sleep(took)
+            except KeyboardInterrupt:
+                pass
+            assert run(give, 2) == 2
+            stop()
     """)
+
+
+def test_a_call_whose_caller_is_gone_is_cancelled_even_if_nobody_could_say_so() -> None:
+    # As after a second Ctrl-C in the very moment in which the first is dealt with.
+    ended = threading.Event()
+
+    async def work() -> None:
+        try:
+            interrupt()
+            await asyncio.sleep(60)
+        finally:
+            ended.set()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_bridge._Call, "abandon", lambda _: None)
+        with contextlib.suppress(KeyboardInterrupt):
+            run(work)
+    assert ended.wait(10)
 
 
 @both_loops
@@ -747,6 +781,15 @@ def test_the_caller_s_generator_runs_in_its_thread_lazily_and_may_call_the_clien
             read += 1
             yield run(give, read)  # type: ignore[misc]
 
+    class Sized:
+        def __len__(self) -> int:
+            return 3
+
+        def __iter__(self) -> Iterator[int]:
+            threads.add(threading.get_ident())
+            yield from (1, 2, 3)
+
+    assert list(stream(double, items_of(Sized()))) == [2, 4, 6]
     for taken, number in enumerate(stream(double, items_of(mine())), 1):
         assert number == 2 * taken
         assert read <= 2 * taken + _bridge.AHEAD + _bridge.BATCH
@@ -1032,15 +1075,18 @@ def test_what_a_child_inherits_of_a_call_or_stream_leaves_the_parent_alone() -> 
     script("""
         import gc, os, sys, warnings
         warnings.simplefilter("ignore", DeprecationWarning)
+        from lisn_sync import _bridge
         from lisn_sync._bridge import run, stream
         async def numbers():
             for number in range(1000): yield number
         async def give(value): return value
         half = stream(numbers)
         assert next(half) == 0
+        loop = _bridge._home.background.loop
         pid = os.fork()
         if not pid:
             status = 1
+            loop.call_soon_threadsafe = None  # or it is an error on stderr
             try:
                 try:
                     for _ in half: pass

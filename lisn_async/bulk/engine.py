@@ -22,7 +22,7 @@ import attrs
 
 from .._config import positive_seconds, whole_number
 from .._endpoints import as_spec, create, get, list_all
-from .._log import logger
+from .._log import bulk_logger as logger
 from .._request import Caller, Request
 from .._retry import Happened, Meaning, backoff, is_declined, meaning_of
 from ..errors import (
@@ -415,8 +415,10 @@ class _Run:
         """Settle the ambiguous items by a listing; the reason why that is not possible, or None."""
         jobs, self._ambiguous = self._ambiguous, []
         by_index = {job.index: job for job in jobs}
+        wait = max(0.0, max(job.believable_at for job in jobs) - time.monotonic())
+        logger.info("replies lost: %d; looking for those assistants in %.1f s", len(jobs), wait)
         try:
-            await asyncio.sleep(max(0.0, max(job.believable_at for job in jobs) - time.monotonic()))
+            await asyncio.sleep(wait)
             findings = await self._look(jobs)
         except BaseException:
             self._ambiguous = jobs
@@ -485,7 +487,7 @@ class _Run:
         self.surplus = plan.surplus(rows, self._before, self._made)
         if self.surplus:
             ids = ", ".join(row.id for row in self.surplus[:20])
-            logger.warning("bulk: %d more assistants look like ours: %s", len(self.surplus), ids)
+            logger.warning("%d more assistants than items, to be looked at: %s", len(self.surplus), ids)
 
     async def _close_journal(self) -> None:
         if self._journal is not None:

@@ -58,7 +58,7 @@ def explain(error: "LisnError") -> str:
     if isinstance(error, errors.AuthenticationError):
         return f"{text}: is LISN_API_TOKEN the right token for this server?"
     if isinstance(error, errors.APIError) and error.outcome_unknown:
-        return f"{text}: it may have been done all the same, so look (`lisn assistants list`) before trying again"
+        return f"{text} (`lisn assistants list`)"
     if isinstance(error, errors.APIConnectionError):
         return f"{text}: is the server up, and is the base URL right?"
     return text

@@ -55,6 +55,13 @@ def import_(
         str | None,
         Parameter(help="File that remembers what was created: run again with it to finish an import."),
     ] = None,
+    settle: Annotated[
+        float | None,
+        Parameter(
+            help="Seconds to wait before rows whose reply was lost are looked for; by default 2, plus --timeout"
+            " where the service may still be at work."
+        ),
+    ] = None,
     give_up_after: Annotated[
         float, Parameter(help="Seconds without a single success after which the rest is given up.")
     ] = 300.0,
@@ -82,7 +89,12 @@ def import_(
         if client is None or (checked.bad and not skip_invalid):
             return _end_without_sending(job, checked, dry_run=dry_run, json=json)
         # Outside of asyncio until here, so that Ctrl-C ends the reading of a long file at once.
-        options = {"max_concurrency": max_concurrency, "journal": journal, "give_up_after": give_up_after}
+        options = {
+            "max_concurrency": max_concurrency,
+            "journal": journal,
+            "settle": settle,
+            "give_up_after": give_up_after,
+        }
         run(_send(job, client, spool, options))
     _report_job(job, journal)
     if json:
@@ -162,7 +174,7 @@ class Job:
 async def _send(job: Job, client: "AsyncLisn", spool: Spool, options: dict[str, Any]) -> None:
     started = time.monotonic()
     try:
-        with display(job.total) as progress:
+        with display(job.total) as progress, _output.messages_of("lisn.bulk"):
             async with (
                 client,
                 outcomes_of(client, job.specs(spool), on_progress=progress.show, **options) as outcomes,

@@ -1,9 +1,11 @@
 """What is printed: results on stdout, messages on stderr, and nothing that a terminal would obey."""
 
+import contextlib
 import json
+import logging
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
@@ -35,6 +37,25 @@ def _escaped(found: re.Match[str]) -> str:
 def say(message: str) -> None:
     """A message to the person, on stderr."""
     print(visible_prose(message), file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def messages_of(name: str) -> Iterator[None]:
+    """Says what a logger of the SDK is told meanwhile, from INFO on."""
+    logger, handler = logging.getLogger(name), _Say()
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+
+
+class _Say(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        say(f"  {record.getMessage()}")
 
 
 def complain(message: str) -> None:
