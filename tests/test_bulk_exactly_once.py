@@ -107,7 +107,9 @@ async def test_a_listing_that_fails_leaves_the_item_unknown_with_the_reason(
 # --- the journal -----------------------------------------------------------------------------------------
 
 
-async def test_running_again_sends_nothing_that_was_made(sandbox: Sandbox, client: AsyncLisn, tmp_path: Path) -> None:
+async def test_running_again_sends_nothing_that_was_made(
+    sandbox: Sandbox, client: AsyncLisn, tmp_path: Path
+) -> None:
     journal = tmp_path / "run.journal"
     specs = [spec(n) for n in range(30)]
     first = await client.assistants.create_many(specs, journal=journal)
@@ -161,7 +163,9 @@ async def test_an_input_that_became_shorter_is_refused(client: AsyncLisn, tmp_pa
         await client.assistants.create_many([spec(0)], journal=tmp_path / "j")
 
 
-async def test_an_input_that_became_longer_goes_on(sandbox: Sandbox, client: AsyncLisn, tmp_path: Path) -> None:
+async def test_an_input_that_became_longer_goes_on(
+    sandbox: Sandbox, client: AsyncLisn, tmp_path: Path
+) -> None:
     await client.assistants.create_many([spec(0)], journal=tmp_path / "j")
     await client.assistants.create_many([spec(0), spec(1)], journal=tmp_path / "j")
     assert names(sandbox) == {"n0": 1, "n1": 1}
@@ -177,7 +181,10 @@ async def test_a_journal_of_another_api_is_refused(
         assert other.seen == []
 
 
-@pytest.mark.parametrize("content", [b"hello", b"hello\n", b'{"a": 1}\n', b'{"sent": 1}\n', b"\x00\xff", b"[]\n", b'{"name":"x"}\n{"na'])
+@pytest.mark.parametrize(
+    "content",
+    [b"hello", b"hello\n", b'{"a": 1}\n', b'{"sent": 1}\n', b"\x00\xff", b"[]\n", b'{"name":"x"}\n{"na'],
+)
 async def test_a_file_that_is_no_journal_is_left_as_it_is(
     sandbox: Sandbox, client: AsyncLisn, tmp_path: Path, content: bytes
 ) -> None:
@@ -210,7 +217,10 @@ async def test_a_cancelled_run_is_continued_without_a_double(
     sandbox: Sandbox, client: AsyncLisn, tmp_path: Path
 ) -> None:
     specs = [spec(n) for n in range(40)]
-    sandbox.faults = [lost(do="hang", when="after", times=3, skip=10), lost(do="hang", when="before", times=3)]
+    sandbox.faults = [
+        lost(do="hang", when="after", times=3, skip=10),
+        lost(do="hang", when="before", times=3),
+    ]
     run = asyncio.create_task(client.assistants.create_many(specs, journal=tmp_path / "j", max_concurrency=6))
     await sandbox.received(13, operation="create")
     run.cancel()
@@ -288,4 +298,8 @@ def test_the_journals_own_table_names_every_kind_of_line() -> None:
     from lisn_async.bulk import journal
 
     lines = (line.strip() for line in (journal.__doc__ or "").splitlines())
-    assert {line.split('"')[1] for line in lines if line.startswith('{"')} == {"run", "before", *journal._STATES}
+    assert {line.split('"')[1] for line in lines if line.startswith('{"')} == {
+        "run",
+        "before",
+        *journal._STATES,
+    }

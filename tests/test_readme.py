@@ -20,7 +20,9 @@ BLOCKS = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 
 
 def first_block_under(heading: str) -> str:
-    return re.split(r"^```\w*\n", README.split(f"\n## {heading}\n")[1], maxsplit=1, flags=re.MULTILINE)[1].split("```")[0]
+    return re.split(r"^```\w*\n", README.split(f"\n## {heading}\n")[1], maxsplit=1, flags=re.MULTILINE)[
+        1
+    ].split("```")[0]
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.splitlines()[1])
@@ -53,8 +55,16 @@ def test_the_two_commands_are_one_line_each_and_need_only_python() -> None:
 def test_every_error_class_is_in_the_readme() -> None:
     from lisn_async import errors
 
-    leaves = [name for name in errors.__all__ if not re.search(r"^(LisnError|APIError|APIStatusError|Webhook\w+)$", name)]
-    assert [name for name in leaves if f"`{name}`" not in README and f"`{name} " not in README and name not in README] == []
+    leaves = [
+        name
+        for name in errors.__all__
+        if not re.search(r"^(LisnError|APIError|APIStatusError|Webhook\w+)$", name)
+    ]
+    assert [
+        name
+        for name in leaves
+        if f"`{name}`" not in README and f"`{name} " not in README and name not in README
+    ] == []
 
 
 def test_the_readme_lists_every_choice_of_the_sandbox() -> None:

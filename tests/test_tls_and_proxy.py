@@ -108,12 +108,16 @@ async def forward_proxy(answer: bytes | None = None) -> AsyncIterator[tuple[str,
 
 
 async def test_the_token_goes_to_the_server_and_never_to_the_proxy() -> None:
-    async with tls_server("localhost") as server, forward_proxy() as (address, heads), AsyncLisn(
-        "tok-0123",
-        base_url=f"https://localhost:{server.port}",
-        ssl_context=server.trusted,
-        proxy=f"http://user:pass@{address}",
-    ) as client:
+    async with (
+        tls_server("localhost") as server,
+        forward_proxy() as (address, heads),
+        AsyncLisn(
+            "tok-0123",
+            base_url=f"https://localhost:{server.port}",
+            ssl_context=server.trusted,
+            proxy=f"http://user:pass@{address}",
+        ) as client,
+    ):
         await client.assistants.get("ast_1")
     [connect] = heads
     assert connect.startswith(f"CONNECT localhost:{server.port} ".encode())
@@ -124,13 +128,14 @@ async def test_the_token_goes_to_the_server_and_never_to_the_proxy() -> None:
 
 async def test_a_proxy_that_asks_for_a_password_is_final_and_its_url_shows_none() -> None:
     refusal = b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n"
-    async with forward_proxy(refusal) as (address, heads), AsyncLisn(
-        "tok-0123", base_url="https://example.com", proxy=f"http://user:s3cret@{address}"
-    ) as client:
+    async with (
+        forward_proxy(refusal) as (address, heads),
+        AsyncLisn(
+            "tok-0123", base_url="https://example.com", proxy=f"http://user:s3cret@{address}"
+        ) as client,
+    ):
         with pytest.raises(APIConnectionError, match="the proxy answered 407") as caught:
-            await client.assistants.create(
-                name="n", type="text", llm_provider="openai", system_prompt="p"
-            )
+            await client.assistants.create(name="n", type="text", llm_provider="openai", system_prompt="p")
     assert len(heads) == 1
     assert (caught.value.attempts, caught.value.outcome_unknown) == (1, False)
     assert "s3cret" not in str(caught.value) + repr(caught.value) + str(caught.value.__cause__)

@@ -28,15 +28,8 @@ def _hidden_or_none(secret: str | None) -> str | None:
 
 
 @attrs.frozen(kw_only=True)
-class AssistantCreate:
-    """The assistant you want made; a field left out (`UNSET`) is not sent, `None` is sent as `null`.
-
-    Making one never fails on a bad value, so that a lazy stream of them does not die of one bad
-    row: `validate()` says what is wrong, and every call that sends it does so first.
-
-    `temperature` is 0.0 to 1.0; the `stt_*` fields are for voice assistants only. `extra_body`
-    holds further top-level JSON fields that the documentation does not (yet) name.
-    """
+class _Fields:
+    """The twelve documented fields as one sends them, each of them optional here: `validate` knows better."""
 
     name: str | Unset = UNSET
     type: AssistantType | Unset = UNSET
@@ -51,6 +44,18 @@ class AssistantCreate:
     webhook_url: str | Unset | None = UNSET
     webhook_secret: str | Unset | None = attrs.field(default=UNSET, converter=_hidden)
     extra_body: Mapping[str, object] | None = attrs.field(default=None, hash=False, repr=_rules.names_only)
+
+
+@attrs.frozen(kw_only=True)
+class AssistantCreate(_Fields):
+    """The assistant you want made; a field left out (`UNSET`) is not sent, `None` is sent as `null`.
+
+    Making one never fails on a bad value, so that a lazy stream of them does not die of one bad
+    row: `validate()` says what is wrong, and every call that sends it does so first.
+
+    `temperature` is 0.0 to 1.0; the `stt_*` fields are for voice assistants only. `extra_body`
+    holds further top-level JSON fields that the documentation does not (yet) name.
+    """
 
     def validate(self, *, strict: bool = True) -> None:
         """Nothing if the service's documentation allows this assistant.
@@ -62,22 +67,8 @@ class AssistantCreate:
 
 
 @attrs.frozen(kw_only=True)
-class AssistantUpdate:
+class AssistantUpdate(_Fields):
     """The fields of an assistant to change; a field left out (`UNSET`) stays as it is."""
-
-    name: str | Unset = UNSET
-    type: AssistantType | Unset = UNSET
-    llm_provider: LLMProvider | Unset = UNSET
-    system_prompt: str | Unset = UNSET
-    description: str | Unset | None = UNSET
-    stt_provider: STTProvider | Unset | None = UNSET
-    stt_model: str | Unset | None = UNSET
-    stt_language: str | Unset | None = UNSET
-    llm_model: str | Unset | None = UNSET
-    temperature: float | Unset | None = UNSET
-    webhook_url: str | Unset | None = UNSET
-    webhook_secret: str | Unset | None = attrs.field(default=UNSET, converter=_hidden)
-    extra_body: Mapping[str, object] | None = attrs.field(default=None, hash=False, repr=_rules.names_only)
 
     def validate(self, *, strict: bool = True) -> None:
         """Nothing if the service's documentation allows this change.
