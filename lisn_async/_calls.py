@@ -96,8 +96,6 @@ class Calls:
         ends = math.inf if settings.deadline is None else time.monotonic() + settings.deadline
         acted = False
         for number in itertools.count(1):
-            self._check_pause_ends(request, number - 1, ends, acted=acted)
-            await self.wait_for_pause()
             tried = await self.attempt(request, number=number, ends=ends, acted=acted)
             if tried.response is not None:
                 return tried.response
@@ -120,31 +118,57 @@ class Calls:
         raise AssertionError("unreachable")
 
     async def attempt(
-        self, request: Request[T], *, number: int = 1, ends: float = math.inf, acted: bool = False
+        self,
+        request: Request[T],
+        *,
+        number: int = 1,
+        ends: float = math.inf,
+        sent_by: float = math.inf,
+        acted: bool = False,
     ) -> Tried[T]:
         """What became of one single request, the `number`th of its call. Never raises `APIError`.
 
-        `ends` is a moment of the monotonic clock; `acted` says whether an earlier attempt may have
-        taken effect.
+        `ends` and `sent_by` are moments of the monotonic clock: by the one it has to be over, by the
+        other a pause has to be. `acted` says whether an earlier attempt may have taken effect.
         """
         began = time.monotonic()
-        what = await self.transport.send(request, self.settings.timeout, ends)
+        what = await self._send(request, ends, min(ends, sent_by), acted=acted)
         tried = self._judge(request, what, number, acted=acted)
         if logger.isEnabledFor(logging.DEBUG):
             log_attempt(request, tried.attempt, number, time.monotonic() - began)
         return tried
 
-    async def wait_for_pause(self) -> None:
-        """Return once no service asks this client to be silent."""
-        while wait := self.traffic.pause.seconds_left(time.monotonic()):
-            await asyncio.sleep(wait)
+    def pause_left(self) -> float:
+        """Seconds for which the service asked this client to be silent."""
+        return self.traffic.pause.seconds_left(time.monotonic())
 
-    def _check_pause_ends(self, request: Request[Any], attempts: int, ends: float, *, acted: bool) -> None:
-        now = time.monotonic()
-        wait = self.traffic.pause.seconds_left(now)
-        if now + wait >= ends:
-            why = f"the service asked for a pause of {wait:.1f} s more, beyond the deadline"
-            raise self._error(errors.APITimeoutError, request, why, attempts, unknown=acted)
+    async def _send(
+        self, request: Request[Any], ends: float, sent_by: float, *, acted: bool
+    ) -> Answer | Broken:
+        """Wait for a free slot and for the end of a pause, in this order, then send."""
+        try:
+            pool = await self.transport.acquire(ends)
+        except errors.ConfigurationError as closed:
+            if not acted:
+                raise
+            return _unsent(
+                "connection", str(closed)
+            )  # what an earlier attempt may have done is not forgotten
+        if pool is None:
+            return _unsent("timeout", "no free connection before the deadline")
+        try:
+            while wait := self.pause_left():
+                if time.monotonic() + wait >= sent_by:
+                    return _unsent(
+                        "timeout", f"the service asks for a pause of {wait:.1f} s, which is too long"
+                    )
+                await asyncio.sleep(wait)
+            seconds = min(self.settings.timeout, ends - time.monotonic())
+            if seconds <= 0:
+                return _unsent("timeout", "the deadline has passed")
+            return await self.transport.exchange(pool, request, seconds)
+        finally:
+            pool.slots.release()
 
     def _judge(self, request: Request[T], what: Answer | Broken, number: int, *, acted: bool) -> Tried[T]:
         if isinstance(what, Broken):
@@ -165,6 +189,8 @@ class Calls:
         )
         error: errors.APIError
         try:
+            if reply.status < 200:
+                raise Unreadable("that is no final status")
             if meaning_of(attempt) is Meaning.DONE:
                 return self._succeeded(request, attempt, reply, number)
         except IncompleteList as more:
@@ -209,3 +235,7 @@ class Calls:
         tries = f" after {attempts} attempts" if attempts > 1 else ""
         message = f"{request.method} {url} failed{tries}: {why}{hint(unknown=unknown)}"
         return kind(message, request.method, url, attempts, unknown)
+
+
+def _unsent(kind: Kind, why: str) -> Broken:
+    return Broken(happened=Happened.UNSENT, kind=kind, why=why)

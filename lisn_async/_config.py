@@ -6,13 +6,12 @@ Everything that cannot work is a `ConfigurationError` here and not at the first 
 from __future__ import annotations
 
 import ipaddress
-import math
 import os
 import re
 from base64 import b64encode
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import attrs
@@ -25,6 +24,8 @@ if TYPE_CHECKING:
     import ssl
 
 DOCUMENTED_BASE_URL = "https://app.lisn.dev/api"
+LONGEST = 1e9
+"""Seconds: more than any wait, less than what clocks and timers overflow at."""
 
 _TOKEN = re.compile(r"[\x21-\x7e]+")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -86,7 +87,7 @@ def settings(
         deadline=_optional_seconds("deadline", deadline),
         max_retries=whole_number("max_retries", max_retries, least=0),
         max_connections=whole_number("max_connections", max_connections, least=1),
-        headers=_extra_headers(default_headers or {}),
+        headers=_extra_headers({} if default_headers is None else default_headers),
         proxy=_environment_proxy(url) if proxy is None else _proxy(proxy, "proxy"),
         ssl_context=_verifying(ssl_context),
         strict=bool(strict),
@@ -113,7 +114,7 @@ def _optional_seconds(name: str, value: float | None) -> float | None:
 
 def positive_seconds(name: str, value: object) -> float:
     """The number itself. Raises `ConfigurationError` unless it is finite and above zero."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < LONGEST:
         raise ConfigurationError(f"{name} must be a number of seconds above 0, not {value!r}")
     return float(value)
 
@@ -126,8 +127,10 @@ def whole_number(name: str, value: object, *, least: int) -> int:
 
 
 def _token(given: str | None) -> Secret:
-    token = Secret(given if given is not None else os.environ.get("LISN_API_TOKEN", ""))
     source = "api_token" if given is not None else "LISN_API_TOKEN"
+    if given is not None and not isinstance(given, str):
+        raise ConfigurationError(f"api_token must be a string, not {type(given).__name__}")
+    token = Secret(given if given is not None else os.environ.get("LISN_API_TOKEN", ""))
     if not token and given is None:
         raise ConfigurationError(
             "no API token: pass api_token=... or set LISN_API_TOKEN (Lisn: Settings → API Tokens)"
@@ -147,40 +150,48 @@ def _token(given: str | None) -> Secret:
 
 
 def normal_base_url(given: object, *, allow_insecure_http: bool) -> str:
-    """The URL that `/v1/assistants` is appended to. Raises `ConfigurationError`.
+    """The URL that `/v1/assistants` is appended to. Raises `ConfigurationError`, which quotes no part of it.
 
     The documentation gives the base as `https://app.lisn.dev/api` and the paths from the host
     (`/api/v1/assistants`): for that host both readings end at the same place.
     """
     if not isinstance(given, str) or not given:
-        raise ConfigurationError(f"base_url must be a URL such as {DOCUMENTED_BASE_URL}, not {given!r}")
-    parts = _split(given, "base_url")
-    if parts.username is not None or parts.password is not None:
-        raise ConfigurationError("base_url must not hold a user name or password")
-    if parts.query or parts.fragment or given.endswith(("?", "#")):
-        raise ConfigurationError(f"base_url must not hold a query or a fragment: {given!r}")
-    host = parts.hostname or ""
-    if parts.scheme == "http" and not allow_insecure_http and not is_loopback(host):
-        raise ConfigurationError(
-            f"base_url {given!r} would send the token in clear text; use https://,"
-            " or pass allow_insecure_http=True if you must"
-        )
+        raise ConfigurationError(f"base_url must be a URL such as {DOCUMENTED_BASE_URL}")
+    if (wrong := _wrong_with_base_url(given, allow_insecure_http)) is not None:
+        raise ConfigurationError(f"base_url {wrong}")
+    parts = urlsplit(given)
     path = parts.path.rstrip("/")
-    if host == "app.lisn.dev" and path in ("", "/api/v1"):
+    if parts.hostname == "app.lisn.dev" and path in ("", "/api/v1"):
         path = "/api"
     return f"{parts.scheme}://{parts.netloc}{path}"
 
 
-def _split(url: str, what: str) -> SplitResult:
+def _wrong_with_base_url(given: str, allow_insecure_http: bool) -> str | None:
+    if (wrong := _wrong_with_url(given)) is not None:
+        return wrong
+    parts = urlsplit(given)
+    if parts.username is not None or parts.password is not None:
+        return "must not hold a user name or password"
+    if parts.query or parts.fragment or given.endswith(("?", "#")):
+        return "must not hold a query or a fragment"
+    if parts.scheme == "http" and not allow_insecure_http and not is_loopback(parts.hostname or ""):
+        return (
+            f"http://{parts.hostname} would get the token in clear text; use https://,"
+            " or pass allow_insecure_http=True if you must"
+        )
+    return None
+
+
+def _wrong_with_url(url: str) -> str | None:
     if not url.isascii() or re.search(r"[\x00-\x20\x7f\\]", url):
-        raise ConfigurationError(f"{what} holds a space, a backslash or a character outside ASCII")
+        return "holds a space, a backslash or a character outside ASCII"
     try:
         parts = urlsplit(url)
         if parts.scheme in ("http", "https") and parts.hostname and parts.port != 0:
-            return parts
+            return None
     except ValueError:
         pass
-    raise ConfigurationError(f"{what} must begin with http:// or https:// and name a host")
+    return "must begin with http:// or https:// and name a host"
 
 
 def is_loopback(host: str) -> bool:
@@ -193,31 +204,49 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def _extra_headers(given: Mapping[str, str]) -> dict[str, str]:
-    for name, value in given.items():
-        if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
-            raise ConfigurationError(f"default_headers: {name!r} is no header name")
-        if not isinstance(value, str) or not _HEADER_VALUE.fullmatch(value):
-            raise ConfigurationError(f"default_headers: the value of {name} must be printable ASCII")
-        if name.lower() in _OURS:
-            raise ConfigurationError(f"default_headers: {name} is set by the client itself")
+def _extra_headers(given: Mapping[str, str]) -> Mapping[str, str]:
+    if not isinstance(given, Mapping):
+        raise ConfigurationError(f"default_headers must be a mapping, not {type(given).__name__}")
+    if (wrong := _wrong_with_headers(given)) is not None:
+        raise ConfigurationError(f"default_headers: {wrong}")
     # A key of a gateway or a tenant is a secret as well; nobody needs to see the values.
     return {name: Secret(value) for name, value in given.items()}
 
 
+def _wrong_with_headers(given: Mapping[str, str]) -> str | None:
+    for name, value in given.items():
+        if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
+            return f"{name!r} is no header name"
+        if not isinstance(value, str) or not _HEADER_VALUE.fullmatch(value):
+            return f"the value of {name} must be printable ASCII"
+        if name.lower() in _OURS:
+            return f"{name} is set by the client itself"
+    return None
+
+
 def _environment_proxy(base_url: str) -> Proxy | None:
     """The proxy that the environment names for this URL, as `requests` and `httpx` read it."""
+    scheme = urlsplit(base_url).scheme
+    found = _named_proxy(base_url)
+    return _proxy(found, f"the {scheme.upper()}_PROXY or ALL_PROXY of the environment") if found else None
+
+
+def _named_proxy(base_url: str) -> Secret | None:
     parts = urlsplit(base_url)
     host = parts.hostname or ""
-    proxies = getproxies()
-    found = proxies.get(parts.scheme) or proxies.get("all")
-    if not found or is_loopback(host) or proxy_bypass(parts.netloc) or proxy_bypass(host):
+    if is_loopback(host) or proxy_bypass(parts.netloc) or proxy_bypass(host):
         return None
-    return _proxy(found, f"the {parts.scheme.upper()}_PROXY or ALL_PROXY of the environment")
+    proxies = getproxies()
+    return Secret(proxies.get(parts.scheme) or proxies.get("all") or "") or None
 
 
 def _proxy(given: str, what: str) -> Proxy:
-    parts = _split(given if "://" in given else f"http://{given}", what)
+    if not isinstance(given, str):
+        raise ConfigurationError(f"{what} must be a URL, not {type(given).__name__}")
+    url = Secret(given if "://" in given else f"http://{given}")
+    if (wrong := _wrong_with_url(url)) is not None:
+        raise ConfigurationError(f"{what} {wrong}")
+    parts = urlsplit(url)
     authorization = None
     if parts.username is not None:
         pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"

@@ -112,5 +112,5 @@ def as_spec(given: object) -> AssistantCreate:
 
 
 def _secrets(spec: AssistantCreate | AssistantUpdate) -> tuple[str, ...]:
-    secret = spec.webhook_secret
-    return (secret,) if isinstance(secret, str) and secret else ()
+    given = (spec.webhook_secret, (spec.extra_body or {}).get("webhook_secret"))
+    return tuple(secret for secret in given if isinstance(secret, str) and secret)

@@ -59,8 +59,8 @@ class Caller(Protocol):
     async def call(self, request: Request[T]) -> RawResponse[T]:
         """The result, after as many attempts as are provably safe."""
 
-    async def attempt(self, request: Request[T], *, number: int = 1) -> Tried[T]:
+    async def attempt(self, request: Request[T], *, number: int = 1, sent_by: float = ...) -> Tried[T]:
         """What became of one single request."""
 
-    async def wait_for_pause(self) -> None:
-        """Return once no service asks this client to be silent."""
+    def pause_left(self) -> float:
+        """Seconds for which the service asked this client to be silent."""

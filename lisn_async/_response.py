@@ -37,6 +37,7 @@ _ABOUT_PAGES = (
     "_links",
 )
 _TOTALS = ("total", "totalcount", "totalitems", "totalresults")
+_PAGES = ("totalpages", "pagecount", "numpages", "lastpage")
 _REQUEST_ID = ("X-Request-Id", "Request-Id", "X-Correlation-Id")
 
 
@@ -156,7 +157,7 @@ def _json(reply: Reply) -> object:
 def _one_object(data: object) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise Unreadable(f"expected an object, the reply is {_kind(data)}")
-    if "id" in data and ("name" in data or "type" in data):
+    if "id" in data and "name" in data:
         return data
     inner = (data[key] for key in _ONE if isinstance(data.get(key), dict))
     return next((item for item in inner if "id" in item), data)
@@ -188,9 +189,23 @@ def _sign_of_more(data: object, count: int) -> str | None:
             plain = key.lower().replace("_", "").replace("-", "")
             if (plain == "hasmore" or plain.startswith("next")) and value:
                 return f"{key} is set"
-            if plain in _TOTALS and type(value) is int and value > count:
+            if plain in _TOTALS and _number(value) > count:
                 return f"{key} is {value}, the reply holds {count}"
+            if plain in _PAGES and _number(value) > 1:
+                return f"{key} is {value}"
+            if plain == "links" and isinstance(value, list) and any(_is_next(link) for link in value):
+                return f"{key} has a next one"
     return None
+
+
+def _number(value: object) -> float:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return value
+    return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else 0
+
+
+def _is_next(link: object) -> bool:
+    return isinstance(link, dict) and link.get("rel") == "next"
 
 
 def _link_to_next(reply: Reply) -> str | None:
@@ -219,7 +234,7 @@ def status_error(
     if reply.status >= 500:
         kind = errors.InternalServerError
     body = _readable(reply.body)
-    said = without_secrets(_said(body), secrets)
+    said = _line(without_secrets(_find_message(body), secrets))
     headers = {name: str(without_secrets(value, secrets)) for name, value in reply.headers.items()}
     tries = f" (attempt {attempts})" if attempts > 1 else ""
     message = f"{request.method} {url} answered {_status_line(reply.status)}{tries}{said}"
@@ -274,22 +289,23 @@ def _readable(body: bytes | None) -> object:
         return Payload(body).decode(errors="replace")
 
 
-def _said(body: object) -> str:
-    """What the service said of the failure, in one line of printable characters, wherever it put it."""
-    text = _find_message(body)
-    if text is None:
+def _line(said: object) -> str:
+    """What the service said, as one line of printable characters. Secrets are gone before it is cut."""
+    if not isinstance(said, str):
         return ""
-    line = "".join(char if char.isprintable() else " " for char in text[:300])
-    return f": {line}"
+    return ": " + "".join(char if char.isprintable() else " " for char in said[:300])
 
 
 def _find_message(body: object) -> str | None:
-    if isinstance(body, str):
-        return None if body.lstrip().startswith("<") else body  # an HTML page says nothing in one line
-    if isinstance(body, dict):
-        for key in ("message", "detail", "error_description", "title", "error", "errors"):
-            if body.get(key):
-                return _find_message(body[key])
-    if isinstance(body, list) and body:
-        return _find_message(body[0])
-    return None
+    """What the service said of the failure, wherever it put it."""
+    for _ in range(5):
+        if isinstance(body, dict):
+            keys = ("message", "detail", "error_description", "title", "error", "errors")
+            body = next((body[key] for key in keys if body.get(key)), None)
+        elif isinstance(body, list):
+            body = body[0] if body else None
+        else:
+            break
+    if not isinstance(body, str) or body.lstrip().startswith("<"):  # an HTML page says nothing in one line
+        return None
+    return body

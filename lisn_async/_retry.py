@@ -64,7 +64,7 @@ def meaning_of(attempt: Attempt) -> Meaning:
         return Meaning.HARMLESS
     if attempt.happened is Happened.BARRED:
         return Meaning.DEFINITE
-    if attempt.happened is Happened.LOST:
+    if attempt.happened is Happened.LOST or attempt.status < 200:
         return again
     if 200 <= attempt.status < 300:
         return Meaning.DONE if attempt.readable or attempt.method == "DELETE" else again
@@ -88,7 +88,7 @@ def may_have_acted(attempt: Attempt) -> bool:
     """Whether the attempt may have changed something although no usable reply came."""
     if attempt.method == "GET" or attempt.happened in (Happened.UNSENT, Happened.BARRED):
         return False
-    if attempt.happened is Happened.LOST:
+    if attempt.happened is Happened.LOST or attempt.status < 200:
         return True
     if 200 <= attempt.status < 300:
         return not attempt.readable

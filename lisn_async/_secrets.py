@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+import json
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
 REDACTED = "[redacted]"
+DEEPEST = 50
+"""Levels of an error's body that are kept. A reply may nest a thousand deep, our stack may not."""
 
 
 class Secret(str):
@@ -31,19 +35,65 @@ class Payload(bytes):
         return f"<{len(self)} bytes>"
 
 
-def hide(value: T) -> T | Secret:
-    """The value itself, or a `Secret` of the same characters if it is a string."""
-    return Secret(value) if isinstance(value, str) and value else value
+class SecretFields(dict[str, Any]):
+    """Fields that may hold a secret: shown by their names only."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "{" + ", ".join(f"{name!r}: ..." for name in self) + "}"
 
 
-def without_secrets(value: object, secrets: tuple[str, ...]) -> object:
+class SecretItems(list[Any]):
+    """Items that may hold a secret: shown by their number only."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} items>"
+
+
+_HIDDEN: dict[type, Callable[[Any], Any]] = {
+    str: Secret,
+    dict: SecretFields,
+    list: SecretItems,
+    tuple: SecretItems,
+}
+
+
+def hide(value: T) -> T:
+    """The same value, but with a `repr` that shows none of it: for strings, dicts, lists and tuples.
+
+    Done to an argument on the first line of a public function, it keeps a secret out of what a
+    crash reporter shows of that frame.
+    """
+    hidden = _HIDDEN.get(type(value))
+    return hidden(value) if hidden is not None and value else value
+
+
+def forms_of(secret: str) -> tuple[str, ...]:
+    """The secret as it may be echoed: plain, and as JSON writes it. The longest first."""
+    forms = {secret, json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]}
+    forms |= {form.replace("/", "\\/") for form in forms}
+    return tuple(sorted(forms, key=len, reverse=True))
+
+
+def without_secrets(value: object, secrets: Iterable[str]) -> object:
     """A copy of decoded JSON (or text) in which every occurrence of a secret is replaced."""
+    return _replaced(value, [form for secret in secrets for form in forms_of(secret)], 0)
+
+
+def _replaced(value: object, forms: list[str], depth: int) -> object:
+    if depth > DEEPEST:
+        return REDACTED
     if isinstance(value, str):
-        for secret in secrets:
-            value = value.replace(secret, REDACTED)
+        for form in forms:
+            value = value.replace(form, REDACTED)
         return value
     if isinstance(value, dict):
-        return {without_secrets(key, secrets): without_secrets(item, secrets) for key, item in value.items()}
+        return {
+            _replaced(key, forms, depth): _replaced(item, forms, depth + 1) for key, item in value.items()
+        }
     if isinstance(value, list):
-        return [without_secrets(item, secrets) for item in value]
+        return [_replaced(item, forms, depth + 1) for item in value]
     return value

@@ -15,9 +15,12 @@ aiohttp once a connection is there and before the first byte: it sets the flag.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import io
 import math
 import os
 import platform
+import select
 import time
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any
@@ -36,6 +39,10 @@ from ._secrets import Secret
 from ._version import __version__
 from .errors import ConfigurationError
 
+CLOSING = 2.0
+"""Seconds that connections have to say goodbye."""
+LARGE = 2**20
+"""Bytes above which a body is written in pieces, so that the loop is not held up."""
 KEEP_ALIVE = 2.0
 """Seconds. Short: a reply that a server pushes on an idle connection would answer the next request."""
 
@@ -44,7 +51,7 @@ _TROUBLE = (aiohttp.ClientError, OSError, ValueError, LookupError, ArithmeticErr
 
 
 class _StaleConnection(aiohttp.ClientConnectionError):
-    """The kept-alive connection holds bytes nobody asked for; they would answer our request."""
+    """The kept-alive connection is closed, or holds bytes nobody asked for: they would answer our request."""
 
 
 class _Failed(Exception):
@@ -57,18 +64,51 @@ class _Request(aiohttp.ClientRequest):
     written = False
 
     async def send(self, conn: Any) -> aiohttp.ClientResponse:
-        if conn.protocol is None or conn.protocol.should_close:
+        if conn.protocol is None or conn.protocol.should_close or _has_news(conn):
             raise _StaleConnection("the kept-alive connection is not clean")
         self.written = True
         return await super().send(conn)
 
 
+_used: WeakSet[Any] = WeakSet()
+"""The protocols of TLS connections that have carried a request."""
+
+
+def _has_news(conn: Any) -> bool:
+    """Whether something arrived on a connection before we said anything: a stray reply, or its end.
+
+    Asked of the kernel, since the loop may not have read it yet. A new TLS connection is not asked: the
+    server's session tickets are no news.
+    """
+    transport = conn.transport
+    if transport is None:
+        return True
+    if transport.get_extra_info("ssl_object") is not None and conn.protocol not in _used:
+        _used.add(conn.protocol)
+        return False
+    return _is_readable(transport.get_extra_info("socket").fileno())
+
+
+def _is_readable(descriptor: int) -> bool:
+    if not hasattr(select, "poll"):  # Windows
+        return bool(select.select([descriptor], [], [], 0)[0])
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(0))
+
+
 class _Watch:
-    """A client middleware for one request: remembers it, and makes every failure final for aiohttp."""
+    """A client middleware for one request: remembers it, and makes every failure final for aiohttp.
 
-    __slots__ = ("request",)
+    A session with middlewares of its own may send several times inside of one of ours: then nothing is
+    known to be unsent.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("can_tell", "is_borrowed", "request")
+
+    def __init__(self, *, can_tell: bool, is_borrowed: bool) -> None:
+        self.can_tell = can_tell
+        self.is_borrowed = is_borrowed
         self.request: aiohttp.ClientRequest | None = None
 
     async def __call__(
@@ -80,13 +120,17 @@ class _Watch:
         except (aiohttp.ClientError, OSError) as error:
             raise _Failed from error
 
-    def was_written(self) -> bool | None:
-        """Whether the request was written; None where a borrowed session cannot tell."""
-        return False if self.request is None else getattr(self.request, "written", None)
+    def was_unsent(self, error: BaseException) -> bool:
+        """Whether a failed request certainly sent nothing."""
+        if self.request is None:
+            return True
+        if not self.can_tell:
+            return False
+        return isinstance(error, _NEVER_WRITTEN) or getattr(self.request, "written", None) is False
 
 
 @attrs.define
-class _Pool:
+class Pool:
     """The session of one loop, the slots before it, and the generator that closes it with its loop."""
 
     session: aiohttp.ClientSession
@@ -98,38 +142,84 @@ class Transport:
     """Sends requests. Making one opens nothing."""
 
     def __init__(self, settings: Settings, session: aiohttp.ClientSession | None = None) -> None:
+        if session is not None and not isinstance(session, aiohttp.ClientSession):
+            raise ConfigurationError(
+                f"session must be an aiohttp.ClientSession, not {type(session).__name__}"
+            )
         self._settings = settings
         self._borrowed = session
-        self._pools: dict[asyncio.AbstractEventLoop, _Pool] = {}
+        self._pools: dict[asyncio.AbstractEventLoop, Pool] = {}
         self._closed = False
+        self._users = 0
         self._headers, self._json_headers = _headers(settings)
         self._options = _options(settings, session)
         _live.add(self)
 
-    async def send(self, request: Request[Any], seconds: float, ends: float = math.inf) -> Answer | Broken:
-        """What became of one request within `seconds`, counted from when a connection slot was free.
+    async def acquire(self, ends: float = math.inf) -> Pool | None:
+        """A slot of the running loop's pool, to be released; None if there is none before `ends`.
 
-        `ends` is a moment of the monotonic clock that bounds the wait for a slot as well.
+        Waiting here and not in aiohttp keeps the wait out of what the server is given. Raises
+        `ConfigurationError` if the client is closed.
         """
         pool = await self._pool()
         if ends == math.inf:
             await pool.slots.acquire()
-        else:
-            try:
-                async with asyncio.timeout(ends - time.monotonic()):
-                    await pool.slots.acquire()
-            except TimeoutError as error:
-                why = "no free connection before the deadline"
-                return Broken(happened=Happened.UNSENT, kind="timeout", why=why, cause=error)
-            seconds = min(seconds, ends - time.monotonic())
+            return pool
         try:
-            return await self._exchange(pool.session, request, seconds)
-        finally:
-            pool.slots.release()
+            async with asyncio.timeout(ends - time.monotonic()):
+                await pool.slots.acquire()
+        except TimeoutError:
+            return None
+        return pool
+
+    async def exchange(self, pool: Pool, request: Request[Any], seconds: float) -> Answer | Broken:
+        """What became of one request within `seconds`; the caller holds a slot of the pool."""
+        own = getattr(pool.session, "_middlewares", ())  # a list given here replaces the session's own
+        watch = _Watch(can_tell=not own, is_borrowed=self._borrowed is not None)
+        task = asyncio.current_task()
+        cancels = task.cancelling() if task else 0
+        reply: Reply | None = None
+        try:
+            async with asyncio.timeout(seconds):
+                response = await pool.session.request(
+                    request.method,
+                    URL(self.url(request), encoded=True),
+                    data=_data(request.body),
+                    headers=self._headers if request.body is None else self._json_headers,
+                    middlewares=(watch, *own),
+                    **self._options,
+                )
+                reply = Reply(status=response.status, headers=response.headers, body=None)
+                body = await _read(response, request.max_reply)
+            # No exception is kept in a local beyond its handler: it would hold itself through this frame.
+        except _Failed as failed:
+            return _ended(watch, reply, failed.__cause__ or failed, seconds)
+        except _TROUBLE as error:
+            return _ended(watch, reply, error, seconds)
+        except asyncio.CancelledError as error:
+            if task is None or task.cancelling() > cancels:
+                raise
+            # Nobody cancelled this task: aiohttp cancels look-ups that are under way when a session is closed.
+            return _ended(watch, reply, error, seconds)
+        if body is None:
+            return Answer(reply=reply, broken=_too_large(request.max_reply))
+        return Answer(reply=attrs.evolve(reply, body=body))
+
+    def enter(self) -> None:
+        """Count one more `with` block, and allow requests again after a close."""
+        self._users += 1
+        self._closed = False
+
+    async def leave(self) -> None:
+        """Close, unless another `with` block (of another thread, say) is still using this client."""
+        self._users -= 1
+        if self._users <= 0:
+            await self.aclose()
 
     async def aclose(self) -> None:
         """Close the session of the running loop, and ask every other loop to close its own."""
         self._closed = True
+        self._users = 0
         here = asyncio.get_running_loop()
         pools, self._pools = self._pools, {}
         for loop, pool in pools.items():
@@ -140,15 +230,11 @@ class Transport:
             elif not loop.is_closed():
                 loop.call_soon_threadsafe(_start_closing, loop, pool.keeper)
 
-    def reopen(self) -> None:
-        """Allow requests again after `aclose`."""
-        self._closed = False
-
     def url(self, request: Request[Any]) -> str:
         """The URL that a request goes to."""
         return self._settings.base_url + request.path
 
-    async def _pool(self) -> _Pool:
+    async def _pool(self) -> Pool:
         loop = asyncio.get_running_loop()
         pool = self._pools.get(loop)
         if pool is not None and not pool.session.closed:
@@ -159,43 +245,16 @@ class Transport:
         if self._borrowed is not None:
             if self._borrowed.closed:
                 raise ConfigurationError("the session that was lent to this client is closed")
-            pool = _Pool(self._borrowed, slots)
+            pool = Pool(self._borrowed, slots)
         else:
             session = _session(self._settings)
             keeper = _keep(session)
             await anext(keeper)  # does not suspend: no second pool can be made meanwhile
-            pool = _Pool(session, slots, keeper)
+            pool = Pool(session, slots, keeper)
         for ended in [other for other in list(self._pools) if other.is_closed()]:
             self._pools.pop(ended, None)  # its session was closed with it
         self._pools[loop] = pool
         return pool
-
-    async def _exchange(
-        self, session: aiohttp.ClientSession, request: Request[Any], seconds: float
-    ) -> Answer | Broken:
-        watch = _Watch()
-        reply: Reply | None = None
-        try:
-            async with asyncio.timeout(seconds):
-                response = await session.request(
-                    request.method,
-                    URL(self.url(request), encoded=True),
-                    data=request.body,
-                    headers=self._headers if request.body is None else self._json_headers,
-                    # A list given here replaces the session's own, so a borrowed session's come along.
-                    middlewares=(watch, *getattr(session, "_middlewares", ())),
-                    **self._options,
-                )
-                reply = Reply(status=response.status, headers=response.headers, body=None)
-                body = await _read(response, request.max_reply)
-            # No exception is kept in a local beyond its handler: it would hold itself through this frame.
-        except _Failed as failed:
-            return _ended(watch, reply, failed.__cause__ or failed, seconds)
-        except _TROUBLE as error:
-            return _ended(watch, reply, error, seconds)
-        if body is None:
-            return Answer(reply=reply, broken=_too_large(request.max_reply))
-        return Answer(reply=attrs.evolve(reply, body=body))
 
 
 def _start_closing(loop: asyncio.AbstractEventLoop, keeper: AsyncGenerator[None, None]) -> None:
@@ -206,7 +265,9 @@ async def _keep(session: aiohttp.ClientSession) -> AsyncGenerator[None, None]:
     try:
         yield
     finally:
-        await session.close()
+        with contextlib.suppress(TimeoutError):  # a peer that stopped reading would hold it up for ever
+            async with asyncio.timeout(CLOSING):
+                await session.close()
 
 
 def _session(settings: Settings) -> aiohttp.ClientSession:
@@ -233,6 +294,8 @@ def _headers(settings: Settings) -> tuple[CIMultiDict[str], CIMultiDict[str]]:
     )
     headers.update(settings.headers)
     headers["Authorization"] = Secret(f"Bearer {settings.token}")
+    if settings.proxy is not None and settings.proxy.authorization and settings.base_url.startswith("http:"):
+        headers["Proxy-Authorization"] = settings.proxy.authorization  # there is no CONNECT to carry it
     with_json = headers.copy()
     with_json["Content-Type"] = "application/json"
     return headers, with_json
@@ -250,9 +313,16 @@ def _options(settings: Settings, session: aiohttp.ClientSession | None) -> Mappi
         options["proxy"] = settings.proxy.url
         if settings.proxy.authorization is not None:
             options["proxy_headers"] = {"Proxy-Authorization": settings.proxy.authorization}
-    if session is not None and settings.ssl_context is not None:
-        options["ssl"] = settings.ssl_context
+    if session is not None:
+        options["auto_decompress"] = True
+        if settings.ssl_context is not None:
+            options["ssl"] = settings.ssl_context
     return options
+
+
+def _data(body: bytes | None) -> bytes | io.BytesIO | None:
+    """The body as aiohttp wants it: a large one as a file, which it sends in pieces, else it warns."""
+    return io.BytesIO(body) if body is not None and len(body) > LARGE else body
 
 
 async def _read(response: aiohttp.ClientResponse, most: int) -> bytes | None:
@@ -272,6 +342,10 @@ async def _read(response: aiohttp.ClientResponse, most: int) -> bytes | None:
         pieces.clear()  # this frame will be in a traceback, and the reply may echo a secret
         piece = b""
         raise
+    if (connection := response.connection) is not None and connection.transport is not None:
+        # The reply is whole and our body is not yet out. Closed politely, the connection would wait for
+        # a peer that has stopped reading.
+        connection.transport.abort()
     response.release()
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
@@ -286,7 +360,7 @@ def _ended(watch: _Watch, reply: Reply | None, error: BaseException, seconds: fl
 
 
 def _broken(watch: _Watch, error: BaseException, seconds: float) -> Broken:
-    unsent = isinstance(error, _NEVER_WRITTEN) or watch.was_written() is False
+    unsent = watch.was_unsent(error)
     happened = Happened.UNSENT if unsent else Happened.LOST
     kind: Kind = "connection"
     why = f"the connection broke before a reply came ({_name(error)})"
@@ -297,6 +371,9 @@ def _broken(watch: _Watch, error: BaseException, seconds: float) -> Broken:
         why = f"the proxy answered {error.status}"
     elif isinstance(error, TimeoutError):
         kind, why = "timeout", f"no {'connection' if unsent else 'reply'} within {seconds:g} s"
+    elif unsent and watch.is_borrowed and not isinstance(error, aiohttp.ClientError | OSError):
+        happened = Happened.BARRED
+        why = f"the borrowed session cannot be used for it, or not in this loop ({_name(error)}: {error})"
     elif unsent:
         why = f"could not connect ({_name(error)})"
     elif isinstance(error, aiohttp.ClientResponseError):
@@ -318,10 +395,13 @@ def _cause(error: BaseException) -> BaseException | None:
     """
     if not isinstance(error, OSError):
         return None
-    link: BaseException | None = error
-    while link is not None:
+    links: list[BaseException] = [error]
+    seen: set[int] = set()
+    while links:
+        link = links.pop()
+        seen.add(id(link))
         link.__traceback__ = None
-        link = link.__cause__ or link.__context__
+        links += [one for one in (link.__cause__, link.__context__) if one and id(one) not in seen]
     return error
 
 

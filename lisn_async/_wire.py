@@ -20,6 +20,7 @@ from .models._rules import FIELDS
 
 Spec = TypeVar("Spec", AssistantCreate, AssistantUpdate)
 
+_SORT = {False: 0, True: orjson.OPT_SORT_KEYS}
 _KNOWN = frozenset(("id", *FIELDS))
 
 
@@ -34,9 +35,11 @@ def _text_or_none(value: Any, _: object) -> str | None:
 
 
 def _number_or_none(value: Any, _: object) -> float | None:
-    if value is None or type(value) is float:
-        return value
-    if type(value) is int:
+    if value is None:
+        return None
+    if (
+        type(value) in (int, float) and abs(value) < 1e300
+    ):  # not infinite, and no integer too large for a float
         return float(value)
     raise Unreadable(f"a number field holds {type(value).__name__}")
 
@@ -62,7 +65,22 @@ def encode(spec: AssistantCreate | AssistantUpdate) -> Payload:
     fields: dict[str, Any] = _converter.unstructure(spec)
     if spec.extra_body:
         fields.update(spec.extra_body)
-    return Payload(orjson.dumps(fields))
+    return Payload(dumps(fields))
+
+
+def dumps(value: object, *, sort_keys: bool = False) -> bytes:
+    """JSON, also of what stands for JSON: other mappings and sequences, and subclasses of float."""
+    return orjson.dumps(value, default=_plain, option=orjson.OPT_NON_STR_KEYS | _SORT[sort_keys])
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, float):
+        return float(value)
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, tuple):
+        return list(value)
+    raise TypeError
 
 
 def decode(body: bytes) -> object:

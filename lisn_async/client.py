@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Self
 from . import _config
 from ._calls import Calls, Traffic
 from ._log import set_up_from_environment
+from ._secrets import hide
 from .models import UNSET, Unset
 from .resources import AsyncAssistants
 
@@ -61,6 +62,8 @@ class AsyncLisn:
         `ssl_context` must verify the server. `strict=False` lets types and providers through that the
         documentation does not list.
         """
+        api_token, proxy, base_url = hide(api_token), hide(proxy), hide(base_url)
+        default_headers = hide(default_headers)
         settings = _config.settings(
             api_token=api_token,
             base_url=base_url,
@@ -109,14 +112,15 @@ class AsyncLisn:
 
     async def __aenter__(self) -> Self:
         """The client itself, open, also if it was closed before."""
-        self._calls.transport.reopen()
+        self._calls.transport.enter()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self.aclose()
+        await self._calls.transport.leave()
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}(base_url={self.base_url!r})"
+        calls = getattr(self, "_calls", None)  # a crash reporter may ask one that could not be made
+        return f"{type(self).__name__}(base_url={calls.settings.base_url!r})" if calls else object.__repr__(self)
 
     def _use(self, calls: Calls) -> None:
         self._calls = calls

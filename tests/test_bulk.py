@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import pickle
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import aclosing
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -133,18 +134,18 @@ async def test_a_run_without_any_success_is_given_up_and_the_rest_fails(
 
 async def test_no_more_than_max_concurrency_are_under_way(sandbox: Sandbox, client: AsyncLisn) -> None:
     under_way = most = 0
-    send = client._calls.transport.send
+    exchange = client._calls.transport.exchange
 
     async def counting(*arguments: Any) -> Any:
         nonlocal under_way, most
         under_way += 1
         most = max(most, under_way)
         try:
-            return await send(*arguments)
+            return await exchange(*arguments)
         finally:
             under_way -= 1
 
-    client._calls.transport.send = counting  # type: ignore[method-assign]
+    client._calls.transport.exchange = counting  # type: ignore[method-assign]
     await client.assistants.create_many([spec(n) for n in range(60)], max_concurrency=7)
     assert most == 7
 
@@ -183,7 +184,7 @@ async def test_an_input_that_raises_loses_nothing_that_was_made_before(client: A
         yield from map(spec, range(5))
         raise OSError("disk gone")
 
-    with pytest.raises(BulkError, match="OSError after 5 items") as caught:
+    with pytest.raises(BulkError, match="OSError ended the run after 5 items") as caught:
         await client.assistants.create_many(broken())
     assert len(caught.value.result.created) == 5
     assert isinstance(caught.value.__cause__, OSError)
@@ -193,6 +194,85 @@ async def test_an_input_that_raises_loses_nothing_that_was_made_before(client: A
         async for outcome in client.assistants.create_each(broken()):
             seen.append(outcome)  # noqa: PERF401
     assert len(seen) == 5
+
+
+async def test_an_input_that_waits_for_something_cancelled_is_an_error_and_no_end(client: AsyncLisn) -> None:
+    async def broken() -> AsyncIterator[AssistantCreate]:
+        yield spec(0)
+        raise asyncio.CancelledError
+
+    with pytest.raises(BulkError, match="CancelledError ended the run after 1 items") as caught:
+        await client.assistants.create_many(broken(), max_concurrency=3)
+    assert len(caught.value.result.created) == 1
+
+
+async def test_a_progress_callback_that_raises_loses_nothing_that_was_made(
+    sandbox: Sandbox, client: AsyncLisn
+) -> None:
+    def broken(progress: BulkProgress) -> None:
+        if progress.done == 3:
+            raise ZeroDivisionError("the bar broke")
+
+    with pytest.raises(BulkError, match="the bar broke") as caught:
+        await client.assistants.create_many([spec(n) for n in range(50)], on_progress=broken)
+    known = {outcome.assistant.id for outcome in caught.value.result.created}
+    assert known == {row["id"] for row in sandbox.assistants()}
+
+
+async def test_a_slow_input_and_a_slow_reader_are_no_failures_of_the_service(client: AsyncLisn) -> None:
+    async def slow() -> AsyncIterator[AssistantCreate]:
+        for n in range(3):
+            yield spec(n)
+            await asyncio.sleep(0.03)
+
+    result = await client.assistants.create_many(slow(), give_up_after=0.01)
+    assert len(result.created) == 3
+
+
+class OddMapping(Mapping[str, object]):
+    """Somebody's lazy row whose cell cannot be read."""
+
+    def __getitem__(self, key: str) -> object:
+        raise RuntimeError("the cell is broken")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(["name"])
+
+    def __len__(self) -> int:
+        return 1
+
+
+class Float(float):
+    """As numpy.float64 is."""
+
+
+@pytest.mark.parametrize(
+    ("odd", "status"),
+    [
+        ({"temperature": 10**400}, "failed"),
+        ({"temperature": 10**5000}, "failed"),
+        ({"temperature": Float(0.5)}, "created"),
+        ({"extra_body": [1]}, "failed"),
+        ({"extra_body": {"x": MappingProxyType({"y": (1, 2)})}}, "created"),
+        ({"name": NotImplemented}, "failed"),
+        ({7: "x"}, "failed"),
+    ],
+)
+async def test_an_odd_item_is_one_outcome_and_no_end(client: AsyncLisn, odd: Any, status: str) -> None:
+    fields = {"name": "n", "type": "text", "llm_provider": "openai", "system_prompt": "p", **odd}
+    result = await client.assistants.create_many([spec(0), fields, spec(2)])
+    assert [outcome.status for outcome in result.outcomes] == ["created", status, "created"]
+
+
+async def test_an_item_that_cannot_be_read_is_one_outcome_and_no_end(client: AsyncLisn) -> None:
+    result = await client.assistants.create_many([spec(0), OddMapping(), spec(2)])
+    assert [outcome.status for outcome in result.outcomes] == ["created", "failed", "created"]
+
+
+async def test_a_long_pause_does_not_hold_a_run_beyond_giving_up(sandbox: Sandbox, client: AsyncLisn) -> None:
+    sandbox.faults = [Fault(do="status", status=429, retry_after=30, operation="create", times=None)]
+    result = await client.assistants.create_many([spec(n) for n in range(9)], give_up_after=0.05)
+    assert len(result.failed) == 9
 
 
 async def test_progress_counts_every_outcome(client: AsyncLisn) -> None:

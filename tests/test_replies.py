@@ -27,6 +27,7 @@ async def client() -> AsyncLisn:
         {"assistant": ONE},
         {"result": ONE},
         {"id": "req_9", "data": ONE},
+        {"id": "evt_1", "type": "ok", "assistant": ONE},
         {"data": ONE, "ok": 1},
     ],
 )
@@ -58,6 +59,10 @@ async def test_a_field_named_extra_lands_in_extra(canned: aioresponses, client: 
     "body",
     [b"", b"null", b"[]", b'"x"', b"{}", b'{"id":null}', b'{"id":7}', b'{"id":""}', b"<html>", b"{", b"\xff"]
     + [b'{"id":"ast_1","name":7}', b'{"id":"ast_1","temperature":"hot"}', b'{"id":"ast_1","temperature":NaN}']
+    + [
+        b'{"id":"ast_1","name":"\\ud800","temperature":1' + b"0" * 400 + b"}",
+        b'{"id":"ast_1","x":"\\ud800","temperature":1e999}',
+    ]
     + [b'{"id":"ast_2"}', b'{"data":[{"id":"ast_1"}]}', b"[" * 20_000, b'{"a":' * 20_000],
 )
 async def test_what_is_no_assistant_is_an_error_and_never_half_an_assistant(
@@ -92,6 +97,11 @@ async def test_a_list_comes_bare_or_under_one_of_four_names(
         {"meta": {"total": 2}},
         {"pagination": {"next_page": 2}},
         {"links": {"next": "https://x"}},
+        {"links": [{"rel": "next", "href": "https://x"}]},
+        {"total": "2"},
+        {"total": 2.0},
+        {"total_pages": 3},
+        {"last_page": 3},
     ],
 )
 async def test_a_list_that_says_there_is_more_is_never_silently_cut(

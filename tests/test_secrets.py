@@ -74,27 +74,105 @@ async def test_no_error_shows_a_secret(wire: Wire, answer: Any, operation: str) 
     assert SECRET.encode() not in pickle.dumps(error)
 
 
-async def test_a_validation_error_shows_no_secret() -> None:
-    for wrong in ({"webhook_secret": [SECRET]}, {"webhook_url": f"ftp://u:{SECRET}@x"}, {"temperature": 7}):
-        try:
-            await AsyncLisn(TOKEN).assistants.create(
-                **{
-                    "name": "",
-                    "type": "text",
-                    "llm_provider": "openai",
-                    "system_prompt": "p",
-                    "webhook_secret": SECRET,
-                    "extra_body": {"key": SECRET},
-                    **wrong,
-                }
-            )
-        except LisnError as error:
-            # The test's own frame holds the plain values; ours must not.
-            ours = [
-                frame for frame in traceback.extract_tb(error.__traceback__) if "lisn_async" in frame.filename
-            ]
-            assert ours
-            assert_hidden(repr(error) + str(error))
+def ours_in(error: BaseException) -> str:
+    """What the frames of the SDK show of their locals; the test's own hold the plain values, as a user's do."""
+    shown = traceback.TracebackException.from_exception(error, capture_locals=True)
+    frames = [frame for frame in shown.stack if "lisn_async" in frame.filename]
+    assert frames
+    return "".join(str(frame.locals) for frame in frames) + str(error) + repr(error)
+
+
+CREATE = {"name": "", "type": "text", "llm_provider": "openai", "system_prompt": "p"}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"webhook_secret": [SECRET]},
+        {"webhook_secret": SECRET, "webhook_url": "ftp://x"},
+        {"webhook_secret": SECRET, "extra_body": {"key": SECRET}},
+    ],
+)
+async def test_a_validation_error_shows_no_secret(wrong: dict[str, Any]) -> None:
+    for call in (
+        lambda: AsyncLisn(TOKEN).assistants.create(**{**CREATE, **wrong}),
+        lambda: AsyncLisn(TOKEN).assistants.create({**CREATE, **wrong}),
+        lambda: AsyncLisn(TOKEN).assistants.update("", **wrong),
+    ):
+        with pytest.raises(LisnError) as caught:
+            await call()
+        assert_hidden(ours_in(caught.value))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"api_token": TOKEN + "\n"},
+        {"timeout": -1},
+        {"proxy": f"socks5://user:{SECRET}@proxy:1"},
+        {"proxy": f"http://user:{SECRET}@proxy:0"},
+        {"base_url": f"https://user:{SECRET}@example.com"},
+        {"base_url": f"https://example.com?key={SECRET}"},
+        {"base_url": f"http://example.com/{SECRET}"},
+        {"default_headers": {"X-Key": SECRET + "\n"}},
+        {"default_headers": {"X-Key": SECRET}, "max_retries": -1},
+    ],
+)
+def test_a_configuration_error_shows_no_secret(wrong: dict[str, Any]) -> None:
+    with pytest.raises(LisnError) as caught:
+        AsyncLisn(**{"api_token": TOKEN, **wrong})
+    assert_hidden(ours_in(caught.value))
+
+
+def test_a_bad_environment_shows_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", f"socks5://user:{SECRET}@proxy:1")
+    with pytest.raises(LisnError, match="HTTPS_PROXY") as caught:
+        AsyncLisn(TOKEN)
+    assert_hidden(ours_in(caught.value))
+    monkeypatch.setenv("LISN_API_TOKEN", TOKEN + "\n")
+    with pytest.raises(LisnError, match="LISN_API_TOKEN") as caught:
+        AsyncLisn()
+    assert_hidden(ours_in(caught.value))
+
+
+async def test_a_bulk_run_that_cannot_start_shows_no_secret(sandbox: Sandbox) -> None:
+    specs = [{**CREATE, "webhook_secret": SECRET}]
+    async with AsyncLisn("wrong", base_url=sandbox.base_url) as client:
+        with pytest.raises(LisnError) as caught:
+            await client.assistants.create_many(specs)
+        assert_hidden(ours_in(caught.value))
+    async with AsyncLisn(sandbox.token, base_url=sandbox.base_url) as client:
+        result = await client.assistants.create_many(specs)
+    assert result.failed[0].error is not None
+    assert result.failed[0].error.__traceback__ is None
+
+
+@pytest.mark.parametrize(
+    ("secret", "echo"),
+    [
+        ("plain", b"x" * 290 + b"plain-and-more"),
+        ("two\nlines", b'{"message": "bad two\\nlines"}'),
+        ('quo"te-\u00e9', b'you sent {"webhook_secret":"quo\\"te-\xc3\xa9"}'),
+        ('quo"te-\u00e9', b'you sent {"webhook_secret":"quo\\"te-\\u00e9"}'),
+        ("sla/sh", b'you sent {"webhook_secret":"sla\\/sh"}'),
+    ],
+)
+async def test_an_echoed_secret_is_replaced_in_every_form(wire: Wire, secret: str, echo: bytes) -> None:
+    wire.script.append(reply(echo, "422 Unprocessable Entity"))
+    async with AsyncLisn(TOKEN, base_url=wire.base_url) as client:
+        with pytest.raises(LisnError) as caught:
+            await client.assistants.update("ast_1", webhook_secret=secret)
+    shown = str(caught.value) + str(caught.value.body)  # type: ignore[attr-defined]
+    for form in ("plain", "lines", "quo", "te-", "sla", "/sh"):
+        assert form not in shown
+
+
+async def test_a_secret_in_extra_body_is_replaced_as_well(wire: Wire) -> None:
+    wire.script.append(reply(b'{"message": "no ' + SECRET.encode() + b'"}', "422 Unprocessable Entity"))
+    async with AsyncLisn(TOKEN, base_url=wire.base_url) as client:
+        with pytest.raises(LisnError) as caught:
+            await client.assistants.update("ast_1", extra_body={"webhook_secret": SECRET})
+    assert_hidden(str(caught.value))
 
 
 async def test_objects_show_no_secret(sandbox: Sandbox) -> None:

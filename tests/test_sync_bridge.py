@@ -12,6 +12,7 @@ import contextvars
 import gc
 import json
 import os
+import re
 import signal
 import ssl
 import subprocess
@@ -27,6 +28,7 @@ from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
+import anyio.lowlevel
 import pytest
 
 import lisn_sync
@@ -55,8 +57,14 @@ def script(
         timeout=seconds,
         check=False,
     )
-    assert (done.returncode, done.stderr if silent else "") == (0, ""), done.stderr + done.stdout
+    errors = without_slowness(done.stderr) if silent else ""
+    assert (done.returncode, errors) == (0, ""), done.stderr + done.stdout
     return done.stdout
+
+
+def without_slowness(errors: str) -> str:
+    """What asyncio's debug mode says when this machine is busy is no fault of the program."""
+    return "".join(line for line in errors.splitlines(True) if not re.match("Executing <.* took ", line))
 
 
 # --- a server that says what became of each request ------------------------------------------------------------
@@ -283,6 +291,19 @@ async def test_a_call_works_inside_a_running_loop() -> None:
     assert run(give, 1) == 1
 
 
+def test_a_call_works_inside_trio() -> None:
+    pytest.importorskip("trio")
+
+    async def work() -> int:
+        await anyio.lowlevel.checkpoint()
+        return await anyio.to_thread.run_sync(lambda: 1)
+
+    async def main() -> int:
+        return run(work)
+
+    assert anyio.run(main, backend="trio") == 1
+
+
 def test_64_threads_get_each_their_own_answer() -> None:
     wrong: list[int] = []
 
@@ -335,22 +356,18 @@ def test_a_loop_that_dies_takes_its_calls_along_and_the_next_call_gets_another(l
 
         async def give(value): return value
         async def die(): raise SystemExit(3)
-        async def linger():
-            try:
-                await asyncio.sleep(60)
-            finally:
-                await asyncio.sleep(0.3)  # the dying loop takes its time
         async def start():
-            tasks = asyncio.create_task(linger()), asyncio.create_task(die())
+            task = asyncio.create_task(die())
             await asyncio.sleep(60)
 
-        try:
-            run(start)
-        except BaseException as error:
-            assert isinstance(error, (asyncio.CancelledError, RuntimeError)), error
-        else:
-            raise AssertionError
-        assert run(give, 1) == 1
+        for _ in range(100):
+            try:
+                run(start)
+            except BaseException as error:
+                assert isinstance(error, (asyncio.CancelledError, RuntimeError)), error
+            else:
+                raise AssertionError
+            assert run(give, 1) == 1
     """, loop=loop, silent=False)  # fmt: skip
 
 
@@ -493,13 +510,20 @@ def test_any_error_from_a_signal_handler_cancels_the_call_and_outlives_a_ctrl_c_
 
 
 @both_loops
-def test_of_200_interrupts_at_random_moments_none_leaves_a_call_running(loop: str) -> None:
+@pytest.mark.parametrize("again", ["once", "again and again"])
+def test_of_200_interrupts_at_random_moments_none_leaves_a_call_running(loop: str, again: str) -> None:
     script("""
-        import asyncio, os, random, signal, sys, threading, time
+        import asyncio, random, signal, sys, time
         from lisn_sync import _bridge
         from lisn_sync._bridge import run, stream, items_of
 
-        running, entered = set(), 0
+        is_armed, running, entered, caught = False, set(), 0, 0
+        def ring(*_):
+            if is_armed:
+                raise KeyboardInterrupt
+        signal.signal(signal.SIGALRM, ring)
+        sys.unraisablehook = lambda _: None  # an interrupt inside a weak reference's callback is lost, as ever
+
         async def work(seconds):
             global entered
             entered += 1
@@ -514,34 +538,54 @@ def test_of_200_interrupts_at_random_moments_none_leaves_a_call_running(loop: st
                 await work(0)
                 yield item
         async def give(value): return value
-        run(give, 1)
-        random.seed(int(sys.argv[1]))
 
-        # The next signal goes off a random moment after the last one was dealt with: also into start and clean-up.
-        caught = 0
-        while caught < 200:
+        def calls_until_interrupted():
+            global is_armed
+            until = time.monotonic() + 0.02
             try:
-                signal.setitimer(signal.ITIMER_REAL, random.uniform(1e-6, 0.001))
-                while True:
+                is_armed = True
+                more = random.uniform(2e-5, 2e-4) if sys.argv[1] == "again and again" else 0
+                signal.setitimer(signal.ITIMER_REAL, random.uniform(1e-6, 0.001), more)
+                while time.monotonic() < until:
                     run(work, 0)
                     run(work, 0.0002)
                     for item in stream(each, items_of(iter(range(20)))): pass
+            finally:
+                is_armed = False
+
+        run(give, 1)
+        while caught < 200:
+            try:
+                try:
+                    calls_until_interrupted()
+                finally:
+                    is_armed = False
             except KeyboardInterrupt:
                 caught += 1
+            signal.setitimer(signal.ITIMER_REAL, 0)
             assert run(give, caught) == caught
         background = _bridge._home.background
         until = time.monotonic() + 5
         while (running or background.calls) and time.monotonic() < until: time.sleep(0.01)
         assert not running and not background.calls, (running, background.calls)
         assert entered > 100, entered
-    """.replace("        import asyncio", "        import signal\n        signal.signal(signal.SIGALRM, signal.default_int_handler)\n        import asyncio", 1), str(os.getpid()), loop=loop, seconds=60)  # fmt: skip
+    """, again, loop=loop, seconds=60)  # fmt: skip
 
 
 def test_ctrl_c_during_the_first_call_leaves_no_thread_behind() -> None:
     # The start itself is interrupted: whatever came of it, the next call starts one loop and works.
     script("""
-        import random, signal, threading, time
-        signal.signal(signal.SIGALRM, signal.default_int_handler)
+        import random, signal, sys, threading, time
+        rung = caught = swallowed = 0
+        def swallow(_):
+            global swallowed
+            swallowed += 1
+        sys.unraisablehook = swallow  # an interrupt inside some __del__ or weak reference's callback
+        def ring(*_):
+            global rung
+            rung += 1
+            raise KeyboardInterrupt
+        signal.signal(signal.SIGALRM, ring)
         from lisn_sync import _bridge
         from lisn_sync._bridge import run
         async def give(value): return value
@@ -564,9 +608,10 @@ def test_ctrl_c_during_the_first_call_leaves_no_thread_behind() -> None:
                 run(give, 1)
                 time.sleep(took)
             except KeyboardInterrupt:
-                pass
+                caught += 1
             assert run(give, 2) == 2
             stop()
+        assert caught + swallowed == rung > 20 and swallowed < 3, (caught, swallowed, rung)
     """)
 
 
@@ -618,9 +663,33 @@ def test_the_server_sees_an_interrupted_request_as_cancelled_and_the_next_one_wo
             out, err = child.communicate(timeout=20)
         finally:
             child.kill()
-    assert (out.split(), err, child.returncode) == (["ready", "interrupted", "done"], "", 0)
+    assert (out.split(), without_slowness(err), child.returncode) == (["ready", "interrupted", "done"], "", 0)
     assert time.monotonic() - began < 3
     assert server.when(lambda seen: seen["cancelled"] == 1)["begun"] == 1
+
+
+@both_loops
+def test_ctrl_c_during_many_creates_cancels_those_under_way_and_the_next_call_works(loop: str) -> None:
+    script("""
+        import os, signal, threading, lisn_sync
+        with lisn_sync.Sandbox() as box, lisn_sync.Lisn(box.token, base_url=box.base_url) as client:
+            box.faults = [{"operation": "create", "do": "hang", "when": "before", "skip": 4, "times": 3}]
+            def interrupt():
+                box.received(7, operation="create")
+                os.kill(os.getpid(), signal.SIGINT)
+            threading.Thread(target=interrupt).start()
+            spec = {"name": "x", "type": "text", "llm_provider": "openai", "system_prompt": "p"}
+            reports = []
+            try:
+                client.assistants.create_many((spec for _ in range(7)), max_concurrency=3, on_progress=reports.append)
+            except KeyboardInterrupt:
+                pass
+            else:
+                raise AssertionError
+            assert len(box.aborted(3, operation="create")) == 3
+            assert len(reports) <= 4
+            assert len(client.assistants.list()) == 4
+    """, loop=loop)  # fmt: skip
 
 
 # --- streams ----------------------------------------------------------------------------------------------------
@@ -1061,7 +1130,7 @@ def test_after_a_fork_the_child_works_and_the_parent_keeps_its_connection(
             program.kill()
         seen = server.seen()
         server.stop()
-    assert (out, err, program.returncode) == ("done\n", "", 0)
+    assert (out, without_slowness(err), program.returncode) == ("done\n", "", 0)
     ports = seen["ports"]
     children = 0 if way == "only ends" else 2
     assert len(ports) == 1 + 3 * (children + 1)

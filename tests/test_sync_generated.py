@@ -350,6 +350,41 @@ def test_both_packages_show_the_same_names_and_objects(core: ModuleType, facade:
         assert hasattr(facade, name)
 
 
+def test_every_call_works_over_http_in_blocking_words() -> None:
+    spec = lisn_sync.AssistantCreate(name="x", type="text", llm_provider="openai", system_prompt="p")
+    with lisn_sync.Sandbox() as box, lisn_sync.Lisn(box.token, base_url=box.base_url) as client:
+        made = client.assistants.create(spec)
+        other = client.assistants.create(
+            name="y", type="voice", llm_provider="grok", system_prompt="p", webhook_secret="s"
+        )
+        assert client.assistants.list() == [made, other]
+        assert client.assistants.update(made.id, name="z").name == "z"
+        assert client.assistants.duplicate(made.id).id != made.id
+        client.assistants.delete(other.id)
+        raw = client.with_options(timeout=5).assistants.with_raw_response.get(made.id)
+        assert (raw.status_code, raw.parse().name) == (200, "z")
+        with pytest.raises(lisn_sync.NotFoundError):
+            client.assistants.get(other.id)
+        reports: list[lisn_sync.BulkProgress] = []
+        result = client.assistants.create_many((spec for _ in range(50)), on_progress=reports.append)
+        assert [outcome.status for outcome in result.outcomes] == ["created"] * 50
+        assert [report.done for report in reports] == list(range(1, 51))
+        each = client.assistants.create_each({"name": f"{number}"} for number in range(3))
+        assert sorted((outcome.index, outcome.status) for outcome in each) == [
+            (0, "failed"),
+            (1, "failed"),
+            (2, "failed"),
+        ]
+        with pytest.raises(lisn_sync.ConfigurationError):  # at once, not with the first item
+            client.assistants.create_each([], max_concurrency=0)
+        with pytest.raises(lisn_sync.ConfigurationError):
+            client.assistants.create_many("text")  # type: ignore[arg-type]
+        assert [request.operation for request in box.seen][:3] == ["create", "create", "list"]
+    assert repr(client) == f"Lisn(base_url={box.base_url!r})"
+    with pytest.raises(lisn_sync.ConfigurationError, match="closed"):
+        client.assistants.list()
+
+
 # --- what users and type checkers see ------------------------------------------------------------------------------
 
 

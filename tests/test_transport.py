@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gzip
+import pickle
+import socket
 import subprocess
 import sys
 import textwrap
+import threading
 from typing import Any
 
 import aiohttp
@@ -366,6 +370,182 @@ async def test_commit_then_fail_leaves_one_assistant_per_create(sandbox: Sandbox
             await client.assistants.create(**SPEC)
         assert caught.value.outcome_unknown
     assert len(await client.assistants.list()) == 3
+
+
+@pytest.mark.parametrize("status", ["101 Switching Protocols", "099 Odd", "000 Odd"])
+async def test_a_status_that_is_none_refuses_nothing(wire: Wire, status: str) -> None:
+    wire.script.append(reply(b"", status))
+    async with client_of(wire) as client:
+        with pytest.raises(APIResponseError) as caught:
+            await client.assistants.create(**SPEC)
+    assert caught.value.outcome_unknown
+
+
+@pytest.mark.parametrize("news", [reply(b'{"id":"ast_stray","name":"other"}'), b""], ids=["reply", "FIN"])
+async def test_what_waits_in_the_kernel_is_seen_before_the_next_request(news: bytes) -> None:
+    """The loop has had no chance to read it: the server's thread sends while the loop's is held."""
+    posts: list[bytes] = []
+    listening = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        for answers in ([reply(b"[]")], [reply(ONE)]):
+            connection, _ = listening.accept()
+            with connection:
+                for answer in answers:
+                    posts.append(connection.recv(65536))
+                    connection.sendall(answer)
+                if not news:
+                    connection.shutdown(socket.SHUT_WR)
+                elif len(posts) == 1:
+                    may_push.wait(10)
+                    connection.sendall(news)
+                pushed.set()
+                connection.settimeout(10)
+                with contextlib.suppress(ConnectionResetError):  # closed with our news unread
+                    while rest := connection.recv(65536):
+                        posts.append(rest)
+
+    may_push, pushed = threading.Event(), threading.Event()
+    thread = threading.Thread(target=serve)
+    thread.start()
+    try:
+        async with AsyncLisn("t", base_url=f"http://127.0.0.1:{listening.getsockname()[1]}") as client:
+            await client.assistants.list()
+            may_push.set()
+            pushed.wait(10)  # blocks the loop, on purpose
+            made = await client.assistants.create(**SPEC)
+    finally:
+        await asyncio.to_thread(thread.join, 10)
+        listening.close()
+    assert made.id == "ast_1"
+    assert sum(b"POST" in one for one in posts) == 1
+
+
+async def test_a_cancellation_that_nobody_asked_for_is_a_connection_error(
+    client: AsyncLisn, monkeypatch: pytest.MonkeyPatch, no_waiting: list[float]
+) -> None:
+    """aiohttp cancels look-ups that are under way when a session is closed."""
+
+    async def cancelled(*_: Any, **__: Any) -> Any:
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr(aiohttp.ClientSession, "_request", cancelled)
+    with pytest.raises(APIConnectionError) as caught:
+        await client.assistants.create(**SPEC)
+    assert not caught.value.outcome_unknown
+
+
+async def test_calls_that_wait_for_a_slot_respect_a_pause_that_began_meanwhile(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [1000.0]
+    sent: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        now[0] += seconds
+
+    monkeypatch.setattr("lisn_async._calls.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("lisn_async._calls.asyncio.sleep", sleep)
+    wire.script.extend(
+        [reply(b"", "429 Too Many Requests", "Retry-After: 7"), reply(ONE), reply(ONE), reply(ONE)]
+    )
+    async with client_of(wire, max_connections=1) as client:
+        exchange = client._calls.transport.exchange
+
+        async def timed(*arguments: Any) -> Any:
+            sent.append(now[0])
+            return await exchange(*arguments)
+
+        monkeypatch.setattr(client._calls.transport, "exchange", timed)
+        await asyncio.gather(*(client.assistants.get("ast_1") for _ in range(3)))
+    assert sent[0] == 1000.0
+    assert min(sent[1:]) >= 1007.0
+
+
+async def test_a_pause_beyond_the_deadline_ends_the_call_at_once(wire: Wire) -> None:
+    wire.script.append(reply(b"", "429 Too Many Requests", "Retry-After: 30"))
+    async with client_of(wire, max_retries=0) as client:
+        with pytest.raises(RateLimitError):
+            await client.assistants.get("ast_1")
+        with pytest.raises(APITimeoutError, match="pause") as caught:
+            await client.with_options(deadline=5).assistants.create(**SPEC)
+    assert not caught.value.outcome_unknown
+    assert len(wire.requests) == 1
+
+
+async def test_a_borrowed_session_that_repeats_by_itself_is_never_believed_to_have_sent_nothing(
+    wire: Wire,
+) -> None:
+    async def insisting(
+        request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        try:
+            return await handler(request)
+        except aiohttp.ClientError:
+            raise aiohttp.ConnectionTimeoutError from None
+
+    wire.script.append(RESET)
+    async with aiohttp.ClientSession(middlewares=(insisting,)) as session:
+        with pytest.raises(APIConnectionError) as caught:
+            await client_of(wire, session=session).assistants.create(**SPEC)
+    assert (caught.value.outcome_unknown, len(wire.requests)) == (True, 1)
+
+
+async def test_a_session_of_another_loop_is_refused_with_the_reason(sandbox: Sandbox) -> None:
+    async with aiohttp.ClientSession() as session:
+        client = AsyncLisn(sandbox.token, base_url=sandbox.base_url, session=session)
+        with pytest.raises(APIConnectionError, match="loop") as caught:
+            await asyncio.to_thread(asyncio.run, client.assistants.list())
+    assert caught.value.attempts == 1
+
+
+async def test_an_early_reply_to_a_large_body_does_not_hold_up_the_close() -> None:
+    async def early(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(reply(ONE, "201 Created"))  # and never reads the body
+        await writer.drain()
+        await over.wait()
+        writer.close()
+
+    over = asyncio.Event()
+    server = await asyncio.start_server(early, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server:
+        async with AsyncLisn("t", base_url=f"http://127.0.0.1:{port}") as client:
+            made = await client.assistants.create(**{**SPEC, "system_prompt": "x" * 8_000_000})
+        over.set()
+    assert made.id == "ast_1"
+
+
+async def test_what_an_update_may_have_done_is_not_forgotten_when_the_client_is_closed(wire: Wire) -> None:
+    wire.script.append(RESET)
+    client = client_of(wire)
+    call_ = asyncio.create_task(client.assistants.update("ast_1", name="n"))
+    await wire.arrived.wait()
+    await client.aclose()
+    with pytest.raises(APIConnectionError) as caught:
+        await call_
+    assert caught.value.outcome_unknown
+
+
+async def test_the_first_of_two_with_blocks_to_end_leaves_the_other_its_client(sandbox: Sandbox) -> None:
+    client = AsyncLisn(sandbox.token, base_url=sandbox.base_url)
+    async with client:
+        async with client:
+            await client.assistants.list()
+        assert await client.assistants.list() == []
+    with pytest.raises(ConfigurationError, match="closed"):
+        await client.assistants.list()
+
+
+@pytest.mark.parametrize("status", ["400 Bad Request", "500 Oops"])
+async def test_an_error_body_of_any_depth_is_an_error_like_any_other(wire: Wire, status: str) -> None:
+    wire.script.append(reply(b'{"error":' * 900 + b"1" + b"}" * 900, status))
+    async with client_of(wire, max_retries=0) as client:
+        with pytest.raises(APIStatusError) as caught:
+            await client.assistants.create(**SPEC)
+    assert caught.value.outcome_unknown is (status[0] == "5")
+    pickle.loads(pickle.dumps(caught.value))
 
 
 # --- loops and processes ----------------------------------------------------------------------------------

@@ -10,8 +10,8 @@ from hashlib import blake2b
 from typing import Any
 
 import attrs
-import orjson
 
+from .._wire import dumps
 from ..models import UNSET, Assistant, AssistantCreate
 from ..models._rules import FIELDS
 
@@ -57,7 +57,7 @@ def shown(spec: AssistantCreate, assistant_id: str) -> Assistant:
 def _digest(values: Iterable[Any]) -> int:
     plain = [float(value) if type(value) is int else value for value in values]
     try:
-        encoded = orjson.dumps(plain, option=orjson.OPT_SORT_KEYS)
+        encoded = dumps(plain, sort_keys=True)
     except TypeError:  # a lone surrogate, which only a row of another client can hold
         encoded = repr(plain).encode(errors="surrogatepass")
     return int.from_bytes(blake2b(encoded, digest_size=8).digest(), signed=True)

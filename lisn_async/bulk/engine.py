@@ -14,7 +14,7 @@ import asyncio
 import random
 import time
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable, Mapping
 from os import PathLike
 from typing import Self, TypeAlias
 
@@ -25,6 +25,7 @@ from .._endpoints import as_spec, create, get, list_all
 from .._log import bulk_logger as logger
 from .._request import Caller, Request
 from .._retry import Happened, Meaning, backoff, is_declined, meaning_of
+from .._secrets import hide
 from ..errors import (
     APIConnectionError,
     APIError,
@@ -92,7 +93,7 @@ def options(
     )
 
 
-async def create_each(caller: Caller, specs: Specs, chosen: Options) -> AsyncIterator[BulkOutcome]:
+async def create_each(caller: Caller, specs: Specs, chosen: Options) -> AsyncGenerator[BulkOutcome, None]:
     """The outcome of every item, as it becomes known; ambiguous ones last."""
     source = Source(specs)
     async with _Run(caller, source, chosen) as run:
@@ -105,21 +106,36 @@ async def create_each(caller: Caller, specs: Specs, chosen: Options) -> AsyncIte
 
 
 async def create_many(caller: Caller, specs: Specs, chosen: Options) -> BulkResult:
-    """The outcome of every item, in input order. Raises `BulkError` if the input itself raised."""
+    """The outcome of every item, in input order.
+
+    Raises `BulkError`, with the outcomes so far, if the caller's own code ended the run: the input, or
+    `on_progress`.
+    """
     source = Source(specs)
     outcomes: list[BulkOutcome] = []
+    ended_by: BaseException | None = None
     async with _Run(caller, source, chosen) as run:
-        while batch := await run.next_outcomes():
-            for outcome in batch:
-                run.report(outcome)
-            outcomes += batch
+        try:
+            while batch := await run.next_outcomes():
+                outcomes += batch
+                for outcome in batch:
+                    run.report(outcome)
+        except JournalError:
+            raise  # what was made stands in the journal
+        except Exception as error:  # noqa: BLE001 - whatever it was, what has been made must not be lost
+            ended_by = error
+    outcomes += run.leftover()
     outcomes.sort(key=lambda outcome: outcome.index)
     result = BulkResult(outcomes, run.surplus)
-    if source.error is not None:
-        name = type(source.error).__name__
-        message = f"the input raised {name} after {len(outcomes)} items; their outcomes are in .result"
-        raise BulkError(message, result) from source.error
-    return result
+    if (ended_by := ended_by or source.error) is None:
+        return result
+    message = (
+        f"{type(ended_by).__name__} ended the run after {len(outcomes)} items; their outcomes are in .result"
+    )
+    try:
+        raise BulkError(f"{message}: {ended_by}", result) from ended_by
+    finally:
+        del ended_by
 
 
 @attrs.define(kw_only=True)
@@ -146,7 +162,8 @@ class _Run:
         self._caller = caller
         self._source = source
         self._options = chosen
-        self._began = self._last_success = time.monotonic()
+        self._began = time.monotonic()
+        self._failing_since: float | None = None
         self._held_until = 0.0
         self._pace = Pace(chosen.max_concurrency)
         self._journal: Journal | None = None
@@ -205,6 +222,10 @@ class _Run:
         if not batch:
             self._main.result()  # raises what ended the run, if it was no item
         return batch
+
+    def leftover(self) -> list[BulkOutcome]:
+        """The outcomes of what came home while the run was being stopped."""
+        return list(self._ready)
 
     def report(self, outcome: BulkOutcome) -> None:
         """Count an outcome that is being handed over, and tell how far the run is."""
@@ -273,10 +294,11 @@ class _Run:
 
         try:
             async with asyncio.TaskGroup() as group:
-                for _ in range(workers):
-                    group.create_task(work())
+                tasks = [group.create_task(work()) for _ in range(workers)]
         except BaseExceptionGroup as failures:
             raise failures.exceptions[0] from None
+        if any(task.cancelled() for task in tasks):
+            raise LisnError("a worker of the bulk run was cancelled by somebody else")
 
     async def _next_job(self) -> _Job | None:
         """The next item that has to be sent; outcomes and ambiguous items of an earlier run on the way."""
@@ -296,12 +318,21 @@ class _Run:
 
     def _job_of(self, item: Item) -> _Job | None:
         try:
-            spec = as_spec(item.spec)
+            spec = as_spec(hide(item.spec))
             request = create(spec, strict=self._caller.strict)
+            content = content_of(spec)
         except ValidationError as wrong:
-            self._hand_over(BulkOutcome(index=item.index, status="failed", spec=item.spec, error=wrong))
-            return None
-        return _Job(index=item.index, given=item.spec, spec=spec, request=request, content=content_of(spec))
+            self._refuse(item, wrong)
+        except Exception as odd:  # noqa: BLE001 - an item is the caller's, and may do anything when it is read
+            why = f"the item cannot be read: {type(odd).__name__}"
+            self._refuse(item, ValidationError(f"assistant not sent: {why}", {"spec": why}))
+        else:
+            return _Job(index=item.index, given=item.spec, spec=spec, request=request, content=content)
+        return None
+
+    def _refuse(self, item: Item, wrong: ValidationError) -> None:
+        error = wrong.with_traceback(None)  # its frames hold the item, and an outcome may be kept for long
+        self._hand_over(BulkOutcome(index=item.index, status="failed", spec=item.spec, error=error))
 
     def _past_of(self, item: Item, job: _Job | None) -> Past | None:
         past = self._past.pop(item.index, None)
@@ -336,12 +367,13 @@ class _Run:
 
     async def _attempt(self, job: _Job, number: int) -> Meaning:
         began = time.monotonic()
-        tried = await self._caller.attempt(job.request, number=number)
+        give_up = began + self._seconds_of_hope()
+        tried = await self._caller.attempt(job.request, number=number, sent_by=give_up)
         now = time.monotonic()
         meaning = meaning_of(tried.attempt)
         job.error = tried.error
         if tried.response is not None:
-            self._last_success = now
+            self._failing_since = None
             self._pace.succeeded(now - began)
             self._created(job, tried.response.parse())
         elif meaning is Meaning.UNKNOWN:
@@ -353,6 +385,8 @@ class _Run:
                 self._journal.refused(job.index, tried.attempt.status)
             self._hand_over(job.outcome("failed", error=tried.error))
         else:
+            if self._failing_since is None:
+                self._failing_since = began
             if self._journal is not None:
                 self._journal.unsent(job.index)
             if is_declined(tried.attempt):
@@ -385,19 +419,26 @@ class _Run:
         self._ambiguous.append(job)
 
     async def _wait_for_turn(self) -> None:
-        while (wait := self._held_until - time.monotonic()) > 0 and not self._is_hopeless():
+        while not self._is_hopeless():
+            wait = max(self._held_until - time.monotonic(), self._caller.pause_left())
+            if wait <= 0:
+                break
             await asyncio.sleep(min(wait, self._seconds_of_hope()))
-        await self._caller.wait_for_pause()
         await self._pace.acquire()
 
     async def _wait_for_room_to_retry(self, number: int) -> None:
         await asyncio.sleep(min(backoff(number, random.random()), self._seconds_of_hope()))
 
     def _seconds_of_hope(self) -> float:
-        return max(0.0, self._last_success + self._options.give_up_after - time.monotonic()) + 0.001
+        if self._failing_since is None:
+            return self._options.give_up_after
+        return max(0.0, self._failing_since + self._options.give_up_after - time.monotonic()) + 0.001
 
     def _is_hopeless(self) -> bool:
-        return time.monotonic() - self._last_success > self._options.give_up_after
+        """Whether nothing but failures came for too long. A slow input or a slow reader is no failure."""
+        if self._failing_since is None:
+            return False
+        return time.monotonic() - self._failing_since > self._options.give_up_after
 
     def _not_sent(self, job: _Job) -> LisnError:
         why = f"not sent: no item succeeded for {self._options.give_up_after:g} s, the run was given up"

@@ -37,7 +37,7 @@ class Pace:
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():
                 self.release()  # it was our turn already
-            else:
+            elif turn in self._waiters:
                 self._waiters.remove(turn)
             raise
 

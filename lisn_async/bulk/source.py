@@ -16,7 +16,7 @@ class Item:
     """One item of the input, as it was given, and its place in it."""
 
     index: int
-    spec: Any
+    spec: Any = attrs.field(repr=False)
 
 
 class Source:
@@ -28,15 +28,16 @@ class Source:
 
     def __init__(self, specs: Iterable[Any] | AsyncIterable[Any]) -> None:
         self.total = len(specs) if isinstance(specs, Sized) else None
-        self.error: Exception | None = None
+        self.error: BaseException | None = None
         self._lock = asyncio.Lock()  # an async iterator must not be asked twice at the same time
         self._count = 0
         self._ended = False
-        self._items: Iterator[Any] | AsyncIterator[Any]
+        self._items: Iterator[Any] | None = None
+        self._async_items: AsyncIterator[Any] | None = None
         if isinstance(specs, Mapping | str | bytes):
             raise ConfigurationError(f"specs must be an iterable of specs, not one {type(specs).__name__}")
         if isinstance(specs, AsyncIterable):
-            self._items = aiter(specs)
+            self._async_items = aiter(specs)
         elif isinstance(specs, Iterable):
             self._items = iter(specs)
         else:
@@ -44,10 +45,11 @@ class Source:
 
     async def take(self) -> Item | None:
         """The next item, None once there is none."""
-        if isinstance(self._items, Iterator):
+        if self._async_items is None:
+            assert self._items is not None
             return self._number(self._next_of(self._items))
         async with self._lock:
-            return self._number(await self._anext_of(self._items))
+            return self._number(await self._anext_of(self._async_items))
 
     def _next_of(self, items: Iterator[Any]) -> Any:
         if self._ended:
@@ -67,6 +69,12 @@ class Source:
             return (await anext(items),)
         except StopAsyncIteration:
             self._ended = True
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            # Something that the input itself waited for was cancelled: its error, and no end of it.
+            self._ended, self.error = True, error
         except Exception as error:  # noqa: BLE001 - whatever the caller's own code raises
             self._ended, self.error = True, error
         return None

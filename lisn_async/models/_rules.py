@@ -50,7 +50,7 @@ def _text(value: object) -> str | None:
 
 
 def _required_text(value: object) -> str | None:
-    return "must not be empty" if value == "" else _text(value)
+    return _text(value) if not isinstance(value, str) or value else "must not be empty"
 
 
 def _one_of(choices: tuple[str, ...]) -> Check:
@@ -63,14 +63,19 @@ def _one_of(choices: tuple[str, ...]) -> Check:
 
 
 def _shown(value: object) -> str:
-    text = repr(value)
+    if not isinstance(value, str | int | float | bytes | None):
+        return f"a {type(value).__name__}"  # whose own repr may fail, or be of any size
+    try:
+        text = repr(value)
+    except ValueError:  # an int of thousands of digits
+        return "a number of that size"
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _temperature(value: object) -> str | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return f"must be a number, not {type(value).__name__}"
-    if not math.isfinite(value) or not 0.0 <= value <= 1.0:
+    if not 0.0 <= value <= 1.0:  # NaN is neither
         return f"must be between 0.0 and 1.0, not {_shown(value)}"
     return None
 
@@ -121,13 +126,19 @@ def _wrong_values(spec: AssistantCreate | AssistantUpdate, *, strict: bool) -> d
                 wrong[field] = "must not be null"
         elif (reason := check(value)) is not None:
             wrong[field] = reason
-    if spec.type == "text":
+    if isinstance(spec.type, str) and spec.type == "text":
         for field in STT_FIELDS:
-            if getattr(spec, field) not in (UNSET, None):
+            if (value := getattr(spec, field)) is not UNSET and value is not None:
                 wrong[field] = "is for voice assistants only"
-    if spec.extra_body is not None and (reason := _not_json(spec.extra_body)) is not None:
+    if spec.extra_body is not None and (reason := _not_fields(spec.extra_body)) is not None:
         wrong["extra_body"] = reason
     return wrong
+
+
+def _not_fields(value: object) -> str | None:
+    if not isinstance(value, Mapping):
+        return "must be a mapping of JSON fields"
+    return _not_json(value)
 
 
 def _not_json(value: object, where: str = "", depth: int = 0) -> str | None:

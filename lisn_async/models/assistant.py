@@ -23,6 +23,10 @@ def _hidden(secret: str | Unset | None) -> str | Unset | None:
     return hide(secret)
 
 
+def _hidden_fields(fields: Mapping[str, object] | None) -> Mapping[str, object] | None:
+    return hide(fields)
+
+
 def _hidden_or_none(secret: str | None) -> str | None:
     return hide(secret)
 
@@ -43,7 +47,7 @@ class _Fields:
     temperature: float | Unset | None = UNSET
     webhook_url: str | Unset | None = UNSET
     webhook_secret: str | Unset | None = attrs.field(default=UNSET, converter=_hidden)
-    extra_body: Mapping[str, object] | None = attrs.field(default=None, hash=False, repr=_rules.names_only)
+    extra_body: Mapping[str, object] | None = attrs.field(default=None, hash=False, converter=_hidden_fields)
 
 
 @attrs.frozen(kw_only=True)

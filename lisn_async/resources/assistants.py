@@ -95,7 +95,7 @@ class AsyncAssistants:
         assistants. Raises `ValidationError` before anything is sent, naming every wrong field, and
         `APIError`: with `outcome_unknown`, look (`list()`) before you call again.
         """
-        webhook_secret = hide(webhook_secret)
+        spec, webhook_secret, extra_body = hide(spec), hide(webhook_secret), hide(extra_body)
         given = _endpoints.one_spec(
             spec,
             AssistantCreate(
@@ -144,7 +144,7 @@ class AsyncAssistants:
         `None` is sent as `null`. A change carries absolute values, so it is sent again after a lost
         reply. Raises `ValidationError` before anything is sent, and `APIError`.
         """
-        webhook_secret = hide(webhook_secret)
+        webhook_secret, extra_body = hide(webhook_secret), hide(extra_body)
         change = AssistantUpdate(
             name=name,
             type=type,
@@ -210,6 +210,7 @@ class AsyncAssistants:
         in use or of another job, `APIError` if the first listing fails, and `BulkError`, which carries
         the result so far, if the input itself raises.
         """
+        specs = hide(specs)
         chosen = engine.options(
             max_concurrency=max_concurrency,
             journal=journal,
@@ -236,6 +237,7 @@ class AsyncAssistants:
         Leaving the loop early cancels what is under way; `contextlib.aclosing` makes that happen at
         once. If the input itself raises, so does the stream, after the outcomes of what it gave.
         """
+        specs = hide(specs)
         chosen = engine.options(
             max_concurrency=max_concurrency,
             journal=journal,
@@ -299,7 +301,7 @@ class AsyncAssistantsWithRawResponse:
         extra_body: Mapping[str, object] | None = None,
     ) -> RawResponse[Assistant]:
         """The assistant that was made, with the reply it came in."""
-        webhook_secret = hide(webhook_secret)
+        spec, webhook_secret, extra_body = hide(spec), hide(webhook_secret), hide(extra_body)
         given = _endpoints.one_spec(
             spec,
             AssistantCreate(
@@ -344,7 +346,7 @@ class AsyncAssistantsWithRawResponse:
         extra_body: Mapping[str, object] | None = None,
     ) -> RawResponse[Assistant]:
         """The assistant after the change, with the reply it came in."""
-        webhook_secret = hide(webhook_secret)
+        webhook_secret, extra_body = hide(webhook_secret), hide(extra_body)
         change = AssistantUpdate(
             name=name,
             type=type,
