@@ -119,8 +119,9 @@ class AsyncLisn:
         await self._calls.transport.leave()
 
     def __repr__(self) -> str:
-        calls = getattr(self, "_calls", None)  # a crash reporter may ask one that could not be made
-        return f"{type(self).__name__}(base_url={calls.settings.base_url!r})" if calls else object.__repr__(self)
+        # A crash reporter may show one that could not be made.
+        shown = f"base_url={self.base_url!r}" if hasattr(self, "assistants") else "not set up"
+        return f"{type(self).__name__}({shown})"
 
     def _use(self, calls: Calls) -> None:
         self._calls = calls

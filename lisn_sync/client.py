@@ -115,4 +115,5 @@ class Lisn:
         run(self._core.__aexit__, *_)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}(base_url={self.base_url!r})"
+        shown = f"base_url={self.base_url!r}" if hasattr(self, "assistants") else "not set up"
+        return f"{type(self).__name__}({shown})"
