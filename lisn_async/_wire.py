@@ -104,7 +104,10 @@ def _refuse(constant: str) -> None:
 
 def structure_assistant(fields: dict[str, Any]) -> Assistant:
     """The assistant of a decoded JSON object, what we do not know in `extra`. Raises `Unreadable`."""
-    if type(fields.get("id")) is not str or not fields["id"]:
+    assistant_id = fields.get("id")
+    if type(assistant_id) is not str or not assistant_id:
         raise Unreadable("an assistant has no id")
+    if not assistant_id.isprintable():
+        raise Unreadable("an assistant's id holds control characters")
     unknown = fields.keys() - _KNOWN
     return _structure_assistant({**fields, "extra": {key: fields[key] for key in fields if key in unknown}})

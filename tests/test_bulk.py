@@ -33,7 +33,7 @@ def creates(sandbox: Sandbox) -> int:
 
 @pytest.fixture
 def no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lisn_async.bulk.engine.backoff", lambda *_: 0.0)
+    monkeypatch.setattr("lisn_async.bulk.sender.backoff", lambda *_: 0.0)
 
 
 async def test_every_item_is_created_once_and_outcomes_come_in_input_order(

@@ -1,7 +1,7 @@
 """The memory of a bulk run that survives a crash: one JSON line per fact, appended, never rewritten.
 
     {"run": 1, "base_url": "https://..."}     which API this belongs to
-    {"before": ["ast_1", ...]}                the ids that were there before the first create
+    {"before": ["ast_1", ...], "whole": true} the ids that were there before the first create
     {"sent": 7, "item": "<fingerprint>"}      on disk before the first byte of item 7 is sent
     {"created": 7, "id": "ast_9"}             a fact of the same weight as a reply
     {"unsent": 7}                             that request provably had no effect
@@ -50,6 +50,7 @@ class Memory:
 
     base_url: str | None = None
     before: list[str] | None = None
+    before_is_whole: bool = True
     items: dict[int, Past] = attrs.field(factory=dict)
     written_at: float = 0.0
 
@@ -65,9 +66,9 @@ class Journal:
         self._waiting: asyncio.Future[None] | None = None
         self._writing: asyncio.Task[None] | None = None
 
-    async def before(self, ids: Iterable[str]) -> None:
-        """Note the ids that were there before the first create; return once they are on the disk."""
-        await self._append_and_wait({"before": list(ids)})
+    async def before(self, ids: Iterable[str], whole: bool) -> None:
+        """Note the ids that were there before the first create, all or some; return once that is on the disk."""
+        await self._append_and_wait({"before": list(ids), "whole": whole})
 
     async def sent(self, index: int, item: str) -> None:
         """Note that an item is about to be sent; return once that is on the disk."""
@@ -214,7 +215,7 @@ def _learn(memory: Memory, fact: dict[str, Any], base_url: str, where: str) -> N
         memory.base_url = base_url
         return
     if "before" in fact:
-        memory.before = fact["before"]
+        memory.before, memory.before_is_whole = fact["before"], fact.get("whole") is True
         return
     try:
         [state] = [state for state in _STATES if state in fact]

@@ -53,7 +53,7 @@ class Pace:
     def succeeded(self, seconds: float) -> None:
         """A request succeeded after so many seconds; grow if the limit was in use."""
         self._round_trip += (seconds - self._round_trip) / 8 if self._round_trip else seconds
-        if self._under_way >= int(self.limit) and self.limit < self._most:
+        if 2 * self._under_way > self.limit and self.limit < self._most:
             self.limit = min(self._most, self.limit + (1.0 if self._is_starting else 1.0 / self.limit))
 
     def pushed_back(self, now: float) -> None:
