@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 class AsyncLisn:
     """A client of Lisn's API for asyncio.
 
-    Making one opens nothing: it may be made at import time, outside a loop, before a fork. Its
-    connections appear at the first call, belong to the loop that runs there, and are closed with
-    that loop; a use from another loop or process gets its own.
+    Making one opens nothing: it may be made at import time, outside a loop, before a fork. The
+    connections appear at the first call; every event loop and every process has its own. One client
+    serves any number of them, and of threads.
 
         async with AsyncLisn() as client:
             assistants = await client.assistants.list()

@@ -12,14 +12,14 @@ Five rules keep this from hanging or leaking. Each was broken on purpose in test
 1. *A wait ends.* The latch is a bare ``threading.Lock``: an exception from a signal handler cannot leave it
    half changed, as it can a ``Condition``. The waiter looks every second whether the loop is still there.
 2. *Nobody waiting, nothing running.* Whatever ends the wait early (Ctrl-C first of all) cancels the task.
-3. *The caller's code runs in the caller's thread*: the iterable it gave, the callback it gave. Nothing of it can
-   then block the loop that all clients share, meet a lock or a database connection from another thread, run at
-   the same time as the caller's own loop body, or be out of reach of Ctrl-C; and it may call the client.
+3. *The caller's code runs in the caller's thread*: the iterable it gave, the callback it gave. Nothing of it
+   can then block the loop that all clients share, meet a lock or a database connection from another thread,
+   run at the same time as the caller's own loop body, or be out of reach of Ctrl-C; and it may call the client.
 4. *A fork leaves the parent's loop alone.* The child never uses, closes or frees what it inherited.
 5. *The end of the program waits for nobody*: the thread is a daemon, the loop is never stopped.
 
-Why not ``anyio.from_thread``: a portal's ``call`` lets the coroutine run on after Ctrl-C, waits twice, keeps every
-error in a reference cycle and dies of ``SystemExit``; ``start_blocking_portal()`` left open hangs the exit.
+Why not ``anyio.from_thread``: a portal's ``call`` lets the coroutine run on after Ctrl-C, waits twice, keeps
+every error in a reference cycle and dies of ``SystemExit``; ``start_blocking_portal()`` left open hangs the exit.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from __future__ import annotations
 import _thread
 import asyncio
 import atexit
-import concurrent.futures.thread  # noqa: F401 - not left to the first call: a thread's, it may come too late for this
+import concurrent.futures.thread  # noqa: F401 - it refuses to be imported by a first call at the very end
 import contextlib
 import contextvars
 import os
@@ -56,6 +56,8 @@ import anyio
 import anyio._backends._asyncio
 from anyio.from_thread import BlockingPortal
 
+from lisn_async._secrets import SecretItems
+
 if TYPE_CHECKING:
     from types import TracebackType
 
@@ -79,14 +81,18 @@ def run(func: Callable[P, Coroutine[Any, Any, T]], /, *args: P.args, **kwargs: P
     try:
         call = _Call(_home.background_now())
     except _TooLate:
+        if _crossing(args, kwargs):  # nobody is there to do errands
+            raise
         return anyio.run(partial(func, *args, **kwargs))
-    guard = _Guard(call)  # noqa: F841
+    caller = _Caller()
+    watch = weakref.ref(caller, call.lose)
     try:
         call.start(func, args, kwargs)
         call.wait()
     except BaseException:
         call.abandon()
         raise
+    del watch
     error, call.error = call.error, None  # the error's frames hold the call, on Python 3.12 and later
     if error is None:
         return cast("T", call.value)
@@ -97,7 +103,7 @@ def run(func: Callable[P, Coroutine[Any, Any, T]], /, *args: P.args, **kwargs: P
 
 
 def overloaded(func: Callable[..., Coroutine[Any, Any, T]]) -> Callable[..., Coroutine[Any, Any, T]]:
-    """The same function, for `run`: a type checker cannot match an implementation's arguments with overloads."""
+    """The same function, for `run`: type checkers cannot match an implementation's arguments with overloads."""
     return func
 
 
@@ -106,22 +112,27 @@ def stream(
 ) -> Generator[T, None, None]:
     """The items of ``func(*args, **kwargs)``, an async generator that one task on the background loop drives.
 
-    It starts with the first item asked for and runs at most ``AHEAD`` items ahead. Leaving the caller's loop early
-    closes it.
+    It starts with the first item asked for and runs at most ``AHEAD`` items ahead. Leaving the caller's loop
+    early closes it.
     """
-    return _each(func(*args, **kwargs), args, kwargs)
+    return _each(func(*args, **kwargs), _crossing(args, kwargs))
 
 
-def _each(items: AsyncIterator[T], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Generator[T, None, None]:
+def _each(items: AsyncIterator[T], mine: list[_AtCaller]) -> Generator[T, None, None]:
     call = _Stream(_home.background_now())
-    guard = _Guard(call)  # noqa: F841
+    for one in mine:
+        one.call = call
+    caller = _Caller()
+    watch = weakref.ref(caller, call.lose)
     try:
-        call.start(lambda *_, **__: items, args, kwargs)
+        call.start(_itself, (items,), {})
+        del items  # freed on the loop, so that its bookkeeping of async generators swallows no Ctrl-C here
         while call.has_next():
             yield call.take()
     except BaseException:  # GeneratorExit too: a `break` in the caller's loop
         call.abandon()
         raise
+    del watch
     error, call.error = call.error, None
     if error is None:
         return
@@ -131,11 +142,15 @@ def _each(items: AsyncIterator[T], args: tuple[Any, ...], kwargs: dict[str, Any]
         del error
 
 
+def _itself(value: T) -> T:
+    return value
+
+
 class _Call:
     """One coroutine on the loop, one caller waiting for it.
 
-    ``done`` is set by the loop's thread, once, before the latch is released for the last time. The arguments are
-    not kept here: the caller's frame holds them longest, so that its generators are also freed in its thread.
+    ``done`` is set by the loop's thread, once, before the latch is released for the last time. The arguments
+    are not kept here: the caller's frame holds them longest, so its generators are also freed in its thread.
     """
 
     def __init__(self, background: _Background) -> None:
@@ -155,9 +170,8 @@ class _Call:
 
     def start(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Have the loop start the coroutine, in a copy of this thread's context."""
-        for argument in (*args, *kwargs.values()):
-            if isinstance(argument, _AtCaller):
-                argument.call = self
+        for argument in _crossing(args, kwargs):
+            argument.call = self
         self.background.loop.call_soon_threadsafe(self._begin, func, args, kwargs)
 
     def wait(self) -> None:
@@ -182,6 +196,15 @@ class _Call:
                 self._latch.acquire(timeout=min(left, PULSE))
         except KeyboardInterrupt:
             self.background.post(self._cancel)  # once more: the first may not have been posted
+
+    def lose(self, _: object) -> None:
+        """Cancel the coroutine of a caller that is gone.
+
+        For the second Ctrl-C within microseconds of the first, before `abandon` could do anything. (A weak
+        reference and no `__del__`, which would run after every call, and swallow a Ctrl-C that arrives meanwhile.)
+        """
+        if not self.done:
+            self.background.post(self._cancel)
 
     def _is_over(self) -> bool:
         """Whether nothing more will come; on the way, do what the loop asks this thread to do."""
@@ -212,6 +235,10 @@ class _Call:
         return None
 
     def _begin(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if (sniffio := sys.modules.get("sniffio")) is not None:
+            sniffio.current_async_library_cvar.set(
+                "asyncio"
+            )  # the context may say "trio"; this is a copy of it
         self._task = self.background.loop.create_task(self._carry(func, args, kwargs))
         self.background.calls.add(self)  # asyncio itself holds its tasks weakly
         self._task.add_done_callback(self._finish)
@@ -246,18 +273,10 @@ class _Call:
             self._latch.release()
 
 
-class _Guard:
-    """Held by nothing but the caller's frame: cancels the call when that is gone.
+class _Caller:
+    """The call's caller, as long as its frame exists."""
 
-    For the second Ctrl-C that comes within microseconds of the first, before `abandon` could post anything.
-    """
-
-    def __init__(self, call: _Call) -> None:
-        self._call = call
-
-    def __del__(self) -> None:
-        if not self._call.done:
-            self._call.background.post(self._call._cancel)
+    __slots__ = ("__weakref__",)
 
 
 class _Stream(_Call):
@@ -363,12 +382,16 @@ class _AtCaller:
     call: _Call
 
 
+def _crossing(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[_AtCaller]:
+    return [argument for argument in (*args, *kwargs.values()) if isinstance(argument, _AtCaller)]
+
+
 def items_of(iterable: Iterable[T]) -> Iterable[T] | AsyncIterable[T]:
     """The caller's iterable as the core reads it: in the caller's thread, a batch at a time, only on demand.
 
     A list runs no code of the caller's and goes as it is; so does what the core is going to refuse.
     """
-    if type(iterable) in (list, tuple) or not isinstance(iterable, Iterable):
+    if type(iterable) in (list, tuple, SecretItems) or not isinstance(iterable, Iterable):
         return iterable
     if isinstance(iterable, Mapping | str | bytes):
         return iterable
@@ -491,6 +514,8 @@ class _Background:
         except RuntimeError as error:
             raise _TooLate(*error.args) from error
         self._ready.acquire()
+        if isinstance(self._failure, _TooLate):
+            raise self._failure
         if self._portal is None:
             raise RuntimeError("lisn_sync could not start its background event loop") from self._failure
 
@@ -515,8 +540,8 @@ class _Background:
     def _start(self) -> None:
         try:
             self._thread.start()
-        except BaseException as failure:  # noqa: BLE001
-            self._failure = failure
+        except RuntimeError as failure:
+            self._failure = _TooLate(*failure.args)
             self._ready.release()
 
     def _main(self) -> None:

@@ -34,12 +34,9 @@ COMMAND = "python -m lisn_sync._generate"
 NAMES = {"aclose": "close", "__aenter__": "__enter__", "__aexit__": "__exit__"}
 NOT_MIRRORED = {"cli": "a command, not a library"}
 DROPPED = {("AsyncLisn", "session")}  # an aiohttp session belongs to a loop that the caller does not have
-HIDDEN = {
-    "api_token",
-    "webhook_secret",
-    "proxy",
-}  # wrapped on entry: a traceback shows the locals of the one-line body
-SHOWN = {("Sandbox", "token")}
+SHOWN = {
+    ("Sandbox", "token")
+}  # sounds like a secret and is none; the others are hidden as the source hides them
 CLOSED_AT_EXIT = {"AsyncLisn": "aclose", "Sandbox": "stop"}
 BEHIND_DOORS = {"Sandbox"}  # in the package itself too: `with lisn_sync.Sandbox() as box`
 HELD = "Caller"  # a class whose __init__ takes one is reached through a client, and the facade's wraps the core's
@@ -484,7 +481,7 @@ class Facade:
         self._drop(function)
         arguments.defaults = [self._default(default) for default in arguments.defaults]
         arguments.kw_defaults = [default and self._default(default) for default in arguments.kw_defaults]
-        secrets = self._secrets(function, [argument.arg for argument in plain]) if is_hiding else []
+        secrets = self._secrets(function, plain) if is_hiding else []
         hidden = [f"{name} = hide({name})" for name in secrets]
         if hidden:
             self.needs.runtime.add("from lisn_async._secrets import hide")
@@ -557,14 +554,16 @@ class Facade:
         self._need_names(default)
         return ast.Name(ast.get_source_segment(self.source.text, default) or ast.unparse(default))
 
-    def _secrets(self, function: Function, names: list[str]) -> list[str]:
+    def _secrets(self, function: Function, arguments: list[ast.arg]) -> list[str]:
+        """The arguments that the source wraps with `hide`: a traceback shows the locals of a one-line body too."""
+        calls = [node for node in ast.walk(function) if isinstance(node, ast.Call)]
+        hidden = {ast.unparse(call.args[0]) for call in calls if ast.unparse(call.func) == "hide"}
+        names = [argument.arg for argument in arguments]
         for name in names:
-            is_decided = name in HIDDEN or (self.node.name, name) in SHOWN
-            if re.search("token|secret|passw|key", name) and not is_decided:
-                raise self.source.error(
-                    function, f"the argument {name}: is it a secret (HIDDEN) or not (SHOWN)?"
-                )
-        return [name for name in names if name in HIDDEN]
+            is_suspect = re.search("token|secret|passw|key", name) is not None
+            if is_suspect and name not in hidden and (self.node.name, name) not in SHOWN:
+                raise self.source.error(function, f"the argument {name}: hide(it), or is it none (SHOWN)?")
+        return [name for name in names if name in hidden]
 
     # Types
 

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 class Lisn:
     """A client of Lisn's API for blocking code.
 
-    Making one opens nothing: it may be made at import time, outside a loop, before a fork. Its
-    connections appear at the first call, belong to the loop that runs there, and are closed with
-    that loop; a use from another loop or process gets its own.
+    Making one opens nothing: it may be made at import time, outside a loop, before a fork. The
+    connections appear at the first call; every event loop and every process has its own. One client
+    serves any number of them, and of threads.
 
         with Lisn() as client:
             assistants = client.assistants.list()
@@ -60,6 +60,8 @@ class Lisn:
         lets types and providers through that the documentation does not list.
         """
         api_token = hide(api_token)
+        base_url = hide(base_url)
+        default_headers = hide(default_headers)
         proxy = hide(proxy)
         self._use(
             AsyncLisn(

@@ -106,4 +106,3 @@ async def wire() -> AsyncIterator[Wire]:
     for task in list(tasks):
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-

@@ -53,7 +53,9 @@ def test_the_webhook_secret_takes_no_part() -> None:
 
 
 def test_a_fingerprint_is_the_same_in_every_process_and_tells_items_apart() -> None:
-    assert fingerprint(spec("n")) == "f0bed37009d6235ff6086e7bc5be3f92", "else journals of the last version are refused"
+    assert fingerprint(spec("n")) == "f0bed37009d6235ff6086e7bc5be3f92", (
+        "else journals of the last version are refused"
+    )
     assert (
         len({fingerprint(spec("n")), fingerprint(spec("m")), fingerprint(spec("n", description=None))}) == 3
     )

@@ -32,6 +32,7 @@ import anyio.lowlevel
 import pytest
 
 import lisn_sync
+from lisn_async._secrets import hide
 from lisn_sync import _bridge
 from lisn_sync._bridge import callback_of, items_of, run, stream
 
@@ -980,7 +981,7 @@ def test_a_callback_that_raises_ends_the_call() -> None:
     assert cancelled == [True]
 
 
-@pytest.mark.parametrize("given", [[1, 2], (1, 2), {"name": "x"}, "text", b"bytes", 5, None])
+@pytest.mark.parametrize("given", [[1, 2], (1, 2), hide([1]), {"name": "x"}, "text", b"bytes", 5, None])
 def test_what_runs_no_code_of_the_caller_s_goes_as_it_is(given: Any) -> None:
     assert items_of(given) is given
 

@@ -169,7 +169,7 @@ UNKNOWN = {  # what is put into class AsyncAssistants, and what the error says
     "a shadowed builtin": ("def thing(self) -> list[int]: ...", "use builtins.list"),
     "a new secret": (
         "async def thing(self, password: str) -> int: ...",
-        "the argument password: is it a secret",
+        "the argument password: hide(it)",
     ),
     "asyncio in words": (
         'async def thing(self) -> int:\n        """Needs asyncio."""',
@@ -406,8 +406,20 @@ def test_no_local_of_the_facade_shows_a_secret() -> None:
     with lisn_sync.Lisn("token", base_url="http://127.0.0.1:9") as client:
         for create in (client.assistants.create, client.assistants.with_raw_response.create):
             with pytest.raises(lisn_sync.ValidationError) as refused:
-                create(name="", type="voice", llm_provider="openai", system_prompt="", webhook_secret=secret)
+                create(
+                    name="",
+                    type="voice",
+                    llm_provider="openai",
+                    system_prompt="",
+                    webhook_secret=secret,
+                    extra_body={"more": secret},
+                )
             assert hold(refused.value, secret) == []
+        specs = [{"webhook_secret": secret}]
+        for many in (client.assistants.create_many, lambda _: list(client.assistants.create_each(specs))):
+            with pytest.raises(lisn_sync.APIConnectionError) as broken:
+                many(specs)
+            assert hold(broken.value, secret) == []
 
 
 USER = """

@@ -142,12 +142,15 @@ async def test_a_proxy_that_asks_for_a_password_is_final_and_its_url_shows_none(
 
 
 async def test_a_proxy_for_clear_text_gets_its_password_with_each_request() -> None:
-    async with forward_proxy(ONE) as (address, heads), AsyncLisn(
-        "tok-0123",
-        base_url="http://example.com",
-        allow_insecure_http=True,
-        proxy=f"http://user:pass@{address}",
-    ) as client:
+    async with (
+        forward_proxy(ONE) as (address, heads),
+        AsyncLisn(
+            "tok-0123",
+            base_url="http://example.com",
+            allow_insecure_http=True,
+            proxy=f"http://user:pass@{address}",
+        ) as client,
+    ):
         await client.assistants.get("ast_1")
     assert heads[0].startswith(b"GET http://example.com/v1/assistants/ast_1 ")
     assert b"Proxy-Authorization: Basic dXNlcjpwYXNz" in heads[0]

@@ -1,8 +1,8 @@
 """Outcomes of a bulk run, closed as soon as the reader leaves."""
 
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import AsyncIterator, Callable, Iterable
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lisn_async import AssistantCreate, AsyncLisn, BulkOutcome, BulkProgress
@@ -18,5 +18,5 @@ async def outcomes_of(
 ) -> "AsyncIterator[AsyncIterator[BulkOutcome]]":
     """What `create_each` yields; leaving the block cancels what is under way, at once."""
     stream = client.assistants.create_each(specs, on_progress=on_progress, **options)
-    async with contextlib.aclosing(cast("AsyncGenerator[BulkOutcome]", stream)):
+    async with contextlib.aclosing(stream):
         yield stream

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Mapping
 from os import PathLike
 from typing import overload
 
@@ -230,7 +230,7 @@ class AsyncAssistants:
         on_progress: Callable[[BulkProgress], None] | None = None,
         settle: float | None = None,
         give_up_after: float = 300.0,
-    ) -> AsyncIterator[BulkOutcome]:
+    ) -> AsyncGenerator[BulkOutcome, None]:
         """The outcomes of `create_many` as a stream, in order of completion; ambiguous ones come last.
 
         Memory does not grow with the input: items are read only as fast as outcomes are taken.

@@ -6,7 +6,7 @@ Generated from lisn_async/resources/assistants.py by `python -m lisn_sync._gener
 from __future__ import annotations
 
 import builtins
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from os import PathLike
 from typing import TYPE_CHECKING, overload
 
@@ -97,7 +97,9 @@ class Assistants:
         assistants. Raises `ValidationError` before anything is sent, naming every wrong field, and
         `APIError`: with `outcome_unknown`, look (`list()`) before you call again.
         """
+        spec = hide(spec)
         webhook_secret = hide(webhook_secret)
+        extra_body = hide(extra_body)
         return run(
             overloaded(self._core.create),
             spec,
@@ -144,6 +146,7 @@ class Assistants:
         reply. Raises `ValidationError` before anything is sent, and `APIError`.
         """
         webhook_secret = hide(webhook_secret)
+        extra_body = hide(extra_body)
         return run(
             self._core.update,
             assistant_id,
@@ -208,6 +211,7 @@ class Assistants:
         in use or of another job, `APIError` if the first listing fails, and `BulkError`, which carries
         the result so far, if the input itself raises.
         """
+        specs = hide(specs)
         return run(
             self._core.create_many,
             items_of(specs),
@@ -227,13 +231,14 @@ class Assistants:
         on_progress: Callable[[BulkProgress], None] | None = None,
         settle: float | None = None,
         give_up_after: float = 300.0,
-    ) -> Iterator[BulkOutcome]:
+    ) -> Generator[BulkOutcome, None, None]:
         """The outcomes of `create_many` as a stream, in order of completion; ambiguous ones come last.
 
         Memory does not grow with the input: items are read only as fast as outcomes are taken.
         Leaving the loop early cancels what is under way; `contextlib.closing` makes that happen at
         once. If the input itself raises, so does the stream, after the outcomes of what it gave.
         """
+        specs = hide(specs)
         return stream(
             self._core.create_each,
             items_of(specs),
@@ -296,7 +301,9 @@ class AssistantsWithRawResponse:
         extra_body: Mapping[str, object] | None = None,
     ) -> RawResponse[Assistant]:
         """The assistant that was made, with the reply it came in."""
+        spec = hide(spec)
         webhook_secret = hide(webhook_secret)
+        extra_body = hide(extra_body)
         return run(
             overloaded(self._core.create),
             spec,
@@ -339,6 +346,7 @@ class AssistantsWithRawResponse:
     ) -> RawResponse[Assistant]:
         """The assistant after the change, with the reply it came in."""
         webhook_secret = hide(webhook_secret)
+        extra_body = hide(extra_body)
         return run(
             self._core.update,
             assistant_id,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Generator, Mapping
 from typing import assert_type
 
 import lisn_async
@@ -45,7 +45,7 @@ async def asynchronous(specs: list[AssistantCreate], rows: list[dict[str, object
         assert_type(await client.assistants.create_many(specs, on_progress=show), BulkResult)
         await client.assistants.create_many(rows)
         each = client.assistants.create_each(iter(specs), max_concurrency=3)
-        assert_type(each, AsyncIterator[BulkOutcome])
+        assert_type(each, AsyncGenerator[BulkOutcome, None])
         async for outcome in each:
             if outcome.assistant is not None:
                 print(outcome.assistant.id)
@@ -61,7 +61,7 @@ def blocking(specs: list[AssistantCreate]) -> None:
         assert_type(client.assistants.list(), list[Assistant])
         assert_type(client.assistants.create_many(specs), BulkResult)
         outcomes = client.assistants.create_each(specs)
-        assert_type(outcomes, Iterator[BulkOutcome])
+        assert_type(outcomes, Generator[BulkOutcome, None, None])
         for outcome in outcomes:
             print(outcome.index, outcome.status)
         assert_type(client.assistants.with_raw_response.duplicate(made.id), RawResponse[Assistant])
