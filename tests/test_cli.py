@@ -418,15 +418,18 @@ def test_an_item_of_unknown_fate_is_not_called_done(here: Any, lisn_sandbox: San
     assert len(lisn_sandbox.assistants()) == 1
 
 
+@pytest.mark.parametrize("named", [True, False])
 def test_an_import_with_a_journal_run_again_creates_only_what_is_missing(
-    here: Any, lisn_sandbox: Sandbox, tmp_path: Path
+    here: Any, lisn_sandbox: Sandbox, tmp_path: Path, named: bool
 ):
+    name = [str(tmp_path / "j")] if named else []
     lisn_sandbox.faults = [{"status": 403, "operation": "create", "skip": 1}]
     file = table(tmp_path, "name,system_prompt\na,1\nb,2\nc,3\n")
-    plan = [*PLAN, "--journal", str(tmp_path / "j"), "--max-concurrency", "1"]
+    plan = [*PLAN, "--journal", *name, "--max-concurrency", "1"]
     assert here("import", file, *plan).returncode == 1
     assert here("import", file, *plan).returncode == 0
     assert sorted(row["name"] for row in lisn_sandbox.assistants()) == ["a", "b", "c"]
+    assert Path(name[0] if name else f"{file}.journal").exists()
 
 
 @asynccontextmanager

@@ -49,6 +49,7 @@ TABLE = [
     *((replied(status), "AAAA") for status in (425, 429)),
     *((replied(status, 1.0), "AAAA") for status in (425, 429, 503)),
     *((replied(status, 1.0), "UAAA") for status in (500, 502, 504)),
+    *((replied(status), "UAAA") for status in (0, 99, 101, 199)),
     *((replied(status), "RRRR") for status in (300, 301, 302, 303, 307, 308)),
 ]
 

@@ -75,11 +75,20 @@ def run_command(tokens: Sequence[str]) -> int:
     return status
 
 
+def _completed(tokens: Sequence[str]) -> list[str]:
+    """The command line with `--journal=` for a `--journal` that no value follows: the name is optional."""
+    following = [*tokens[1:], "--"]
+    return [
+        "--journal=" if token == "--journal" and after.startswith("-") else token
+        for token, after in zip(tokens, following, strict=True)
+    ]
+
+
 def _run_parsed(tokens: Sequence[str]) -> int:
     from lisn_async.errors import LisnError
 
     try:
-        command, bound, _ = app.parse_args(tokens, exit_on_error=False, print_error=False)
+        command, bound, _ = app.parse_args(_completed(tokens), exit_on_error=False, print_error=False)
         result = command(*bound.args, **bound.kwargs)
         if inspect.iscoroutine(result):
             result = run(result)

@@ -53,7 +53,11 @@ def import_(
     max_concurrency: Annotated[int, Parameter(help="Most requests at the same time.")] = 64,
     journal: Annotated[
         str | None,
-        Parameter(help="File that remembers what was created: run again with it to finish an import."),
+        Parameter(
+            help="Remember in this file what was created, so that a second run finishes the first. Without a"
+            " name, or with an empty one: beside the input, as INPUT.journal.",
+            metavar="[FILE]",
+        ),
     ] = None,
     settle: Annotated[
         float | None,
@@ -76,6 +80,7 @@ def import_(
 
     All rows are checked before the first one is sent; if any is bad, nothing is sent (but see --skip-invalid).
     """
+    journal = _journal_of(file) if journal == "" else journal
     columns = parse_columns(map or [], set_ or [])
     rows = read_rows(file, format_of(file, format))
     if max_concurrency < 1:
@@ -102,6 +107,12 @@ def import_(
     if job.interrupted:
         return INTERRUPTED
     return SOME_FAILED if job.failed or job.unknown or job.skipped else DONE
+
+
+def _journal_of(file: str) -> str:
+    if file == "-":
+        raise UsageError("--journal needs a file name when the rows come from stdin")
+    return f"{file.rstrip('/')}.journal"
 
 
 @attrs.define
