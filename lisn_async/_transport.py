@@ -328,7 +328,6 @@ def _data(body: bytes | None) -> bytes | io.BytesIO | None:
 async def _read(response: aiohttp.ClientResponse, most: int) -> bytes | None:
     """The decompressed body, read in pieces: None, and the connection closed, if it exceeds `most` bytes."""
     pieces = []
-    piece = b""
     size = 0
     try:
         while piece := await response.content.readany():
@@ -339,8 +338,6 @@ async def _read(response: aiohttp.ClientResponse, most: int) -> bytes | None:
             pieces.append(piece)
     except BaseException:
         response.close()
-        pieces.clear()  # this frame will be in a traceback, and the reply may echo a secret
-        piece = b""
         raise
     if (connection := response.connection) is not None and connection.transport is not None:
         # The reply is whole and our body is not yet out. Closed politely, the connection would wait for

@@ -11,6 +11,7 @@ import signal
 import stat
 import subprocess
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,9 @@ from typing import Any
 import pytest
 
 from lisn_async import AssistantCreate, AsyncLisn, JournalError
+from lisn_async.bulk.job import Job, job_of
+from lisn_async.bulk.settler import Settler
+from lisn_async.bulk.source import Item
 from lisn_async.sandbox import Fault, Sandbox
 
 ROOT = Path(__file__).parent.parent
@@ -102,6 +106,44 @@ async def test_a_listing_that_fails_leaves_the_item_unknown_with_the_reason(
     [outcome] = result.unknown
     assert "the listing failed" in "".join(outcome.error.__notes__)
     assert names(sandbox) == {"n1": 1}
+
+
+@pytest.mark.parametrize(
+    ("settle", "may_be_running", "age", "seconds"),
+    [
+        (None, False, 0, 2),
+        (None, True, 0, 62),
+        (5, True, 0, 5),
+        (5, False, 0, 5),
+        (5, True, 3, 2),
+        (5, True, 9, 0),
+    ],
+)
+def test_a_listing_is_believed_once_the_service_must_have_finished(
+    settle: float | None, may_be_running: bool, age: float, seconds: float
+) -> None:
+    settler = Settler(AsyncLisn("t")._calls, settle)
+    job = job_of(Item(0, spec(1)), strict=True)
+    assert isinstance(job, Job)
+    now = time.monotonic()
+    settler.lost(job, may_be_running=may_be_running, age=age)
+    assert job.believable_at - now == pytest.approx(seconds, abs=0.5)
+
+
+@pytest.mark.parametrize(("what", "may_be_running"), [({"do": "reset"}, True), ({"status": 502}, False)])
+async def test_the_wait_is_longer_where_the_service_may_still_be_at_work(
+    sandbox: Sandbox, client: AsyncLisn, monkeypatch: pytest.MonkeyPatch, what: Any, may_be_running: bool
+) -> None:
+    waits: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+
+    monkeypatch.setattr("lisn_async.bulk.settler.asyncio.sleep", sleep)
+    sandbox.faults = [{**what, "operation": "create", "when": "after"}]
+    result = await client.assistants.create_many([spec(1)])
+    assert len(result.created) == 1
+    assert max(waits) == pytest.approx(62 if may_be_running else 2, abs=0.5)
 
 
 # --- the journal -----------------------------------------------------------------------------------------

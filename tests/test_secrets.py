@@ -190,7 +190,7 @@ async def test_objects_show_no_secret(sandbox: Sandbox) -> None:
         assert made.webhook_secret == SECRET, "readable for the program"
         result = await client.assistants.create_many([spec, {"name": "", "webhook_secret": SECRET}])
         objects = [client, client.assistants, client._calls, client._calls.settings, spec, raw, made, result]
-        objects += [*result.outcomes, client._calls.transport]
+        objects += [*result.outcomes, client._calls.transport, client._calls.transport._json_headers]
     for thing in objects:
         assert_hidden(repr(thing) + str(thing))
 

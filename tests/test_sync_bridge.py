@@ -1,4 +1,4 @@
-"""The bridge between blocking code and the event loop: lisn_sync/_bridge.py.
+"""The bridge between blocking code and the event loop: lisn_sync/_bridge.py, and what it stands on.
 
 What involves signals, forks or the end of a program happens in a process of its own, with a time limit, run with
 `-X dev -W error`. Tests wait for events, not for time to pass.
@@ -33,7 +33,7 @@ import pytest
 
 import lisn_sync
 from lisn_async._secrets import hide
-from lisn_sync import _bridge
+from lisn_sync import _callers_code, _calls, _loop
 from lisn_sync._bridge import callback_of, items_of, run, stream
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -207,6 +207,10 @@ def test_an_error_of_a_client_shows_two_frames_of_the_facade() -> None:
         assert frames_of_ours(caught.value) == ["get", "run"]
 
 
+def test_every_file_of_the_bridge_is_known_to_what_trims_tracebacks() -> None:
+    assert {str(path) for path in Path(OURS).glob("_*.py") if path.name != "__init__.py"} == _calls.BRIDGE
+
+
 @pytest.mark.parametrize("way", ["run", "stream"])
 def test_errors_die_at_once_without_the_collector(way: str) -> None:
     class Trouble(Exception):
@@ -340,12 +344,12 @@ def test_one_slow_call_does_not_hold_up_another() -> None:
 
 @pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), asyncio.CancelledError()])
 def test_an_error_that_would_end_a_loop_only_ends_the_call(error: BaseException) -> None:
-    thread = _bridge._home.background_now()._thread
+    thread = _loop.home.background_now()._thread
     with pytest.raises(type(error)) as caught:
         run(fail, error)
     assert caught.value is error
     assert run(give, 1) == 1
-    assert _bridge._home.background_now()._thread is thread
+    assert _loop.home.background_now()._thread is thread
 
 
 @both_loops
@@ -458,14 +462,14 @@ def test_a_second_ctrl_c_ends_the_wait_for_the_clean_up() -> None:
     began = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         run(work)
-    assert time.monotonic() - began < _bridge.CLEAN_UP / 2
+    assert time.monotonic() - began < _calls.CLEAN_UP / 2
     assert not finished.is_set()
     finish.set()
     assert finished.wait(10)
 
 
 def test_a_clean_up_that_never_ends_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_bridge, "CLEAN_UP", 0.05)
+    monkeypatch.setattr(_calls, "CLEAN_UP", 0.05)
     finish = threading.Event()
 
     async def work() -> None:
@@ -515,7 +519,7 @@ def test_any_error_from_a_signal_handler_cancels_the_call_and_outlives_a_ctrl_c_
 def test_of_200_interrupts_at_random_moments_none_leaves_a_call_running(loop: str, again: str) -> None:
     script("""
         import asyncio, random, signal, sys, time
-        from lisn_sync import _bridge
+        from lisn_sync import _loop
         from lisn_sync._bridge import run, stream, items_of
 
         is_armed, running, entered, caught = False, set(), 0, 0
@@ -565,7 +569,7 @@ def test_of_200_interrupts_at_random_moments_none_leaves_a_call_running(loop: st
                 caught += 1
             signal.setitimer(signal.ITIMER_REAL, 0)
             assert run(give, caught) == caught
-        background = _bridge._home.background
+        background = _loop.home.background
         until = time.monotonic() + 5
         while (running or background.calls) and time.monotonic() < until: time.sleep(0.01)
         assert not running and not background.calls, (running, background.calls)
@@ -587,13 +591,13 @@ def test_ctrl_c_during_the_first_call_leaves_no_thread_behind() -> None:
             rung += 1
             raise KeyboardInterrupt
         signal.signal(signal.SIGALRM, ring)
-        from lisn_sync import _bridge
+        from lisn_sync import _loop
         from lisn_sync._bridge import run
         async def give(value): return value
 
         def stop():
-            _bridge._home.background.stop_soon()
-            _bridge._home.background = None
+            _loop.home.background.stop_soon()
+            _loop.home.background = None
             until = time.monotonic() + 5
             while threading.active_count() > 1 and time.monotonic() < until: time.sleep(0.001)
             assert threading.active_count() == 1, threading.enumerate()
@@ -628,7 +632,7 @@ def test_a_call_whose_caller_is_gone_is_cancelled_even_if_nobody_could_say_so() 
             ended.set()
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_bridge._Call, "abandon", lambda _: None)
+        patch.setattr(_calls.Call, "abandon", lambda _: None)
         with contextlib.suppress(KeyboardInterrupt):
             run(work)
     assert ended.wait(10)
@@ -748,7 +752,7 @@ def test_a_stream_begins_with_the_first_item_and_runs_only_a_little_ahead() -> N
     for taken in range(1, 101):
         assert next(found) == taken
         run(give, 1)
-        assert numbers.made <= taken + _bridge.AHEAD + 1
+        assert numbers.made <= taken + _calls.AHEAD + 1
     found.close()
 
 
@@ -862,7 +866,7 @@ def test_the_caller_s_generator_runs_in_its_thread_lazily_and_may_call_the_clien
     assert list(stream(double, items_of(Sized()))) == [2, 4, 6]
     for taken, number in enumerate(stream(double, items_of(mine())), 1):
         assert number == 2 * taken
-        assert read <= 2 * taken + _bridge.AHEAD + _bridge.BATCH
+        assert read <= 2 * taken + _calls.AHEAD + _callers_code.BATCH
         if taken == 100:
             break
     assert threads == {threading.get_ident()}
@@ -883,7 +887,7 @@ def test_a_slow_generator_s_items_go_off_one_by_one() -> None:
 
     def mine() -> Iterator[int]:
         yield from range(40)
-        time.sleep(_bridge.SLICE)
+        time.sleep(_callers_code.SLICE)
         yield 40
         assert arrived.wait(10)
         yield 41
@@ -914,6 +918,24 @@ def test_the_error_of_the_caller_s_generator_reaches_the_core_after_the_items_be
     found, error = run(collect, items_of(mine()))
     assert found == list(range(5))
     assert [frame.name for frame in traceback.extract_tb(error.__traceback__)][-1] == "mine"
+
+
+@pytest.mark.parametrize("way", ["run", "stream"])
+def test_the_error_of_a_call_that_is_itself_the_input_shows_the_bridge_only_where_it_is_crossed(
+    way: str,
+) -> None:
+    # Two files of the bridge, one after the other, are on the loop's side: what reads the input, and the input.
+    async def numbers() -> AsyncIterator[int]:
+        yield 1
+        raise KeyError("x")
+
+    async def collect(items: Any) -> list[int]:
+        return [item async for item in items]
+
+    mine = items_of(stream(numbers))
+    with pytest.raises(KeyError) as caught:
+        run(collect, mine) if way == "run" else list(stream(double, mine))
+    assert frames_of_ours(caught.value) == ["run" if way == "run" else "_each", "__anext__"]
 
 
 def test_ctrl_c_in_the_caller_s_generator_cancels_the_call_and_closes_the_generator() -> None:
@@ -1145,14 +1167,14 @@ def test_what_a_child_inherits_of_a_call_or_stream_leaves_the_parent_alone() -> 
     script("""
         import gc, os, sys, warnings
         warnings.simplefilter("ignore", DeprecationWarning)
-        from lisn_sync import _bridge
+        from lisn_sync import _loop
         from lisn_sync._bridge import run, stream
         async def numbers():
             for number in range(1000): yield number
         async def give(value): return value
         half = stream(numbers)
         assert next(half) == 0
-        loop = _bridge._home.background.loop
+        loop = _loop.home.background.loop
         pid = os.fork()
         if not pid:
             status = 1
@@ -1178,12 +1200,12 @@ def test_a_child_can_call_although_another_thread_was_just_starting_the_loop() -
     script("""
         import os, sys, threading, warnings
         warnings.simplefilter("ignore", DeprecationWarning)
-        from lisn_sync import _bridge
+        from lisn_sync import _loop
         from lisn_sync._bridge import run
         async def give(value): return value
         holding, release = threading.Event(), threading.Event()
         def hold():
-            with _bridge._home._starting:
+            with _loop.home._starting:
                 holding.set()
                 release.wait()
         thread = threading.Thread(target=hold)

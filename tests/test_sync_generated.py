@@ -114,6 +114,10 @@ def spoil_by_adding(root: Path) -> None:
     (root / "lisn_sync/resources/voices.py").write_text("")
 
 
+def spoil_the_workshop(root: Path) -> None:
+    (root / "lisn_sync/_generate/voices.py").write_text("")
+
+
 @pytest.mark.parametrize(
     ("spoil", "told"),
     [
@@ -122,6 +126,7 @@ def spoil_by_adding(root: Path) -> None:
         (spoil_body, "-        pass"),
         (spoil_by_removing, "lisn_sync/errors.py: is missing"),
         (spoil_by_adding, "lisn_sync/resources/voices.py: has no source"),
+        (spoil_the_workshop, "lisn_sync/_generate/voices.py: has no source"),
     ],
 )
 def test_the_check_fails_and_shows_what_differs(

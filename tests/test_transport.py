@@ -272,7 +272,8 @@ async def test_a_compressed_reply_is_read(wire: Wire) -> None:
 
 async def test_cookies_are_neither_kept_nor_sent(wire: Wire) -> None:
     wire.script.extend([reply(ONE, "200 OK", "Set-Cookie: a=b"), reply(ONE)])
-    async with client_of(wire) as client:
+    by_name = wire.base_url.replace("127.0.0.1", "localhost")  # aiohttp's own jar takes none from an address
+    async with AsyncLisn("t", base_url=by_name) as client:
         await client.assistants.get("ast_1")
         await client.assistants.get("ast_1")
     assert b"cookie" not in wire.requests[1].lower()
@@ -499,7 +500,24 @@ async def test_a_session_of_another_loop_is_refused_with_the_reason(sandbox: San
     assert caught.value.attempts == 1
 
 
-async def test_an_early_reply_to_a_large_body_does_not_hold_up_the_close() -> None:
+async def test_an_error_while_writing_counts_as_written(
+    client: AsyncLisn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def break_off(*_: Any) -> Any:
+        raise aiohttp.ClientOSError(104, "Connection reset by peer")
+
+    monkeypatch.setattr(aiohttp.ClientRequest, "send", break_off)
+    with pytest.raises(APIConnectionError) as caught:
+        await client.assistants.create(**SPEC)
+    assert (caught.value.attempts, caught.value.outcome_unknown) == (1, True)
+
+
+@pytest.mark.timeout(20)
+async def test_an_early_reply_to_a_large_body_does_not_hold_up_the_close(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("lisn_async._transport.CLOSING", 1000.0)  # what it falls back on
+
     async def early(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(reply(ONE, "201 Created"))  # and never reads the body
@@ -621,7 +639,7 @@ async def test_after_a_fork_parent_and_child_both_work_and_the_parent_keeps_its_
     done = await asyncio.to_thread(
         run,
         """
-        import asyncio, os, sys, warnings
+        import asyncio, gc, os, sys, warnings
         warnings.filterwarnings("ignore", category=DeprecationWarning)  # fork with threads, 3.12
         from lisn_async import AsyncLisn
         client = AsyncLisn(sys.argv[2], base_url=sys.argv[1])
@@ -636,6 +654,7 @@ async def test_after_a_fork_parent_and_child_both_work_and_the_parent_keeps_its_
             child = os.fork()
             if child == 0:
                 code = asyncio.run(client.assistants.list())
+                gc.collect()
                 os._exit(0 if code == [] else 1)
             assert os.waitpid(child, 0)[1] == 0
             loop.run_until_complete(client.assistants.list())

@@ -1,0 +1,51 @@
+"""The end of the program: what is open is closed, and nobody is waited for (rule 5 in `_bridge.py`)."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import contextlib
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any, TypeVar
+
+from ._calls import Call
+from ._loop import home
+
+C = TypeVar("C")
+
+LEAVE = 1.0  # s in which open clients must have closed
+
+
+def adopt(core: C, close: Callable[[C], Coroutine[Any, Any, None]]) -> C:
+    """See to it that this is closed when the program ends, if it still exists then."""
+    home.closers[core] = close
+    return core
+
+
+def _leave() -> None:
+    """Close what is open, through the loop; leave the loop running.
+
+    Stopped, it would make Python 3.12 print "can't create new thread at interpreter shutdown".
+    """
+    background = home.background
+    if background is None or not background.is_alive() or background.is_current():
+        return
+    cores = [core for reference in reversed(home.closers.keyrefs()) if (core := reference()) is not None]
+    closing = Call(background)
+    with contextlib.suppress(BaseException):
+        closing.start(_close_all, (closing, [partial(home.closers[core], core) for core in cores]), {})
+        closing.sleep(LEAVE)
+
+
+async def _close_all(closing: Call, closers: list[Callable[[], Coroutine[Any, Any, None]]]) -> None:
+    calls = closing.background.calls - {closing}
+    cancelled = [task for call in calls if (task := call.leave()) is not None]
+    if cancelled:
+        await asyncio.wait(cancelled)
+    for close in closers:
+        with contextlib.suppress(Exception):
+            await close()
+
+
+atexit.register(_leave)

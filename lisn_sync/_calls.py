@@ -1,0 +1,271 @@
+"""One coroutine or async generator on the loop, one caller waiting for it.
+
+The caller waits, and gives up, by rules 1 and 2 in `_bridge.py`. While it waits it runs errands: what the loop
+asks of its thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from ._loop import Background
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+PULSE = 1.0  # s between two looks whether the loop is alive
+CLEAN_UP = 5.0  # s a cancelled call has for its clean-up before its caller goes on
+AHEAD = 16  # outcomes waiting for the caller of a stream, at most
+
+# The files of the bridge, as code objects name them: `outside` trims their frames.
+BRIDGE = {
+    __file__.removesuffix("_calls.py") + name
+    for name in ("_bridge.py", "_callers_code.py", "_at_exit.py", "_calls.py", "_loop.py")
+}
+
+
+class Call:
+    """One coroutine on the loop, one caller waiting for it.
+
+    ``done`` is set by the loop's thread, once, before the latch is released for the last time. The arguments
+    are not kept here: the caller's frame holds them longest, so its generators are also freed in its thread.
+    """
+
+    def __init__(self, background: Background) -> None:
+        self.background = background
+        self.value: object = None
+        self.error: BaseException | None = None
+        self.done = False
+        self._errands: deque[Callable[[], None]] = deque()
+        self._is_forsaken = False
+        self._is_abandoned = False
+        self._is_cancelled = False
+        self._task: asyncio.Task[None] | None = None
+        self._latch = threading.Lock()
+        self._latch.acquire()
+
+    # In the caller's thread
+
+    def start(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Have the loop start the coroutine, in a copy of this thread's context."""
+        for argument in crossing(args, kwargs):
+            argument.call = self
+        self.background.loop.call_soon_threadsafe(self._begin, func, args, kwargs)
+
+    def wait(self) -> None:
+        """Come back when the coroutine has ended."""
+        while not self._is_over():
+            self.sleep(PULSE)
+
+    def sleep(self, seconds: float) -> None:
+        """Sleep at most this long, or until the loop has something to do or to say; it must still be there."""
+        if not self._latch.acquire(timeout=seconds) and not self.background.is_alive():
+            raise RuntimeError(f"the event loop of lisn_sync is gone (process {os.getpid()})")
+
+    def abandon(self) -> None:
+        """Cancel the coroutine and give its clean-up a while; Ctrl-C ends that while.
+
+        In the loop's own thread, where a collected stream may end up, it does not wait.
+        """
+        if self.done:
+            return
+        self._is_abandoned = True
+        until = time.monotonic() + CLEAN_UP
+        try:
+            self.background.post(self._cancel)
+            if self.background.is_current() or sys.is_finalizing():
+                return
+            while not self.done and self.background.is_alive() and (left := until - time.monotonic()) > 0:
+                self._latch.acquire(timeout=min(left, PULSE))
+        except KeyboardInterrupt:
+            self.background.post(self._cancel)  # once more: the first may not have been posted
+
+    def lose(self, _: object) -> None:
+        """Cancel the coroutine of a caller that is gone.
+
+        For the second Ctrl-C within microseconds of the first, before `abandon` could do anything. (A weak
+        reference and no `__del__`, which would run after every call, and swallow a Ctrl-C that arrives meanwhile.)
+        """
+        if not self.done:
+            self.background.post(self._cancel)
+
+    def _is_over(self) -> bool:
+        """Whether nothing more will come; on the way, do what the loop asks this thread to do."""
+        done = self.done  # read before the errands: none is added after it was set
+        while self._errands:
+            self._errands.popleft()()
+        return done
+
+    # In the loop's thread
+
+    def ask(self, errand: Callable[[], None]) -> None:
+        """Have the caller's thread run something; its outcome, if any, is the errand's own business."""
+        if not self._is_abandoned:
+            self._errands.append(errand)
+            self._wake()
+
+    def report(self, errand: Callable[[], None]) -> None:
+        """Have the caller's thread run something, in order with what it is given."""
+        self.ask(errand)
+
+    def leave(self) -> asyncio.Task[None] | None:
+        """The program ends. A daemon thread waits for this call: it ends too, without waking up to an error."""
+        self._is_forsaken = True
+        return None
+
+    def _begin(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if (sniffio := sys.modules.get("sniffio")) is not None:
+            sniffio.current_async_library_cvar.set(
+                "asyncio"
+            )  # the context may say "trio"; this is a copy of it
+        self._task = self.background.loop.create_task(self._carry(func, args, kwargs))
+        self.background.calls.add(self)  # asyncio itself holds its tasks weakly
+        self._task.add_done_callback(self._finish)
+
+    async def _carry(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Run the coroutine and keep its outcome: an error never reaches asyncio, which would die of SystemExit."""
+        try:
+            self.value = await func(*args, **kwargs)
+        except BaseException as error:  # noqa: BLE001
+            self.error = error.with_traceback(outside(error.__traceback__))
+
+    def _finish(self, task: asyncio.Task[None] | None) -> None:
+        # A done callback, not the end of _carry(): a task cancelled before its first step never gets there.
+        if task is None or task.cancelled():
+            self.error = asyncio.CancelledError()
+        self._task = None
+        self.background.calls.discard(self)
+        self.done = True
+        self._wake()
+
+    def _cancel(self) -> None:
+        if self._task is None:
+            if not self.done:  # interrupted before it was handed over
+                self._finish(None)
+        elif not self._is_cancelled:  # a second time would cut off its clean-up
+            self._is_cancelled = True
+            self._task.cancel()
+
+    def _wake(self) -> None:
+        # Only this thread releases the latch and only the caller takes it: nothing changes between the two steps.
+        if self._latch.locked() and not self._is_forsaken:
+            self._latch.release()
+
+
+class Caller:
+    """The call's caller, as long as its frame exists."""
+
+    __slots__ = ("__weakref__",)
+
+
+class Stream(Call):
+    """One async generator on the loop, one caller taking its items."""
+
+    def __init__(self, background: Background) -> None:
+        super().__init__(background)
+        self._items: deque[Any] = deque()
+        self._room: asyncio.Future[None] | None = None
+        self._is_attended = False
+
+    # In the caller's thread
+
+    def has_next(self) -> bool:
+        """Wait for an item, or for the end.
+
+        What is there already comes before the errands: an outcome does not wait for the caller's slow input.
+        """
+        self._is_attended = True
+        while not self._has_item():
+            is_over = self._is_over()
+            if self._has_item():
+                break
+            if is_over:
+                return False
+            self.sleep(PULSE)
+        self._is_attended = False
+        return True
+
+    def take(self) -> Any:
+        item = self._items.popleft()
+        self._give_room()
+        return item
+
+    def _has_item(self) -> bool:
+        while self._items and isinstance(self._items[0], _Report):
+            self._items.popleft().deliver()
+            self._give_room()
+        return bool(self._items)
+
+    def _give_room(self) -> None:
+        if self._room is not None and len(self._items) <= AHEAD // 2:
+            self.background.post(self._make_room)
+
+    # In the loop's thread
+
+    async def _carry(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        # One task for all items: a timeout or cancel scope that the generator holds across a `yield` stays in the
+        # task that entered it. With a task for each step it would silently never fire.
+        try:
+            async with contextlib.aclosing(func(*args, **kwargs)) as items:
+                async for item in items:
+                    self._items.append(item)
+                    self._wake()
+                    await self._wait_for_room()
+        except BaseException as error:  # noqa: BLE001
+            self.error = error.with_traceback(outside(error.__traceback__))
+
+    async def _wait_for_room(self) -> None:
+        if len(self._items) < AHEAD:
+            return
+        room = self._room = self.background.loop.create_future()
+        if len(self._items) < AHEAD:  # taken in between, perhaps before take() could see `_room`
+            self._make_room()
+        await room
+
+    def _make_room(self) -> None:
+        room, self._room = self._room, None
+        if room is not None and not room.done():
+            room.set_result(None)
+
+    def report(self, errand: Callable[[], None]) -> None:
+        self._items.append(_Report(errand))
+        self._wake()
+
+    def leave(self) -> asyncio.Task[None] | None:
+        if self._is_attended or self._task is None:
+            return super().leave()
+        self._task.cancel()
+        return self._task
+
+
+class _Report:
+    """Something that the caller's thread does between two items."""
+
+    def __init__(self, deliver: Callable[[], None]) -> None:
+        self.deliver = deliver
+
+
+class AtCaller:
+    """Something of the caller's that the core uses on the loop, and that runs in the caller's thread."""
+
+    call: Call
+
+
+def crossing(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[AtCaller]:
+    """Those arguments for which the caller's thread must be there."""
+    return [argument for argument in (*args, *kwargs.values()) if isinstance(argument, AtCaller)]
+
+
+def outside(traceback: TracebackType | None) -> TracebackType | None:
+    """The traceback without the leading frames of the bridge: they are the loop's side of it."""
+    while traceback is not None and traceback.tb_frame.f_code.co_filename in BRIDGE:
+        traceback = traceback.tb_next
+    return traceback

@@ -1,0 +1,179 @@
+"""The event loop that all calls of a process share: its thread, how it starts, what a fork leaves of it.
+
+The thread is a daemon and the loop is never stopped (rule 5 in `_bridge.py`); `_at_exit.py` tells why.
+"""
+
+from __future__ import annotations
+
+import _thread
+import asyncio
+import concurrent.futures.thread  # noqa: F401 - it refuses to be imported by a first call at the very end
+import contextlib
+import contextvars
+import os
+import sys
+import threading
+import weakref
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any, Protocol
+
+import anyio
+
+# Not left to anyio's first run: of 400 children forked during that import, one hung.
+import anyio._backends._asyncio
+from anyio.from_thread import BlockingPortal
+
+
+class TooLate(RuntimeError):
+    """No more threads are started: the interpreter is shutting down. A last `close()` must still do."""
+
+
+class Underway(Protocol):
+    """A call on the loop, as far as the end of the program needs to know it (`_calls.Call`)."""
+
+    def leave(self) -> asyncio.Task[None] | None: ...
+
+
+class Background:
+    """A daemon thread in which anyio runs an event loop until the process ends."""
+
+    loop: asyncio.AbstractEventLoop
+
+    def __init__(self) -> None:
+        self.calls: set[Underway] = set()
+        self.is_unwanted = False
+        self._is_open = False
+        self._failure: BaseException | None = None
+        self._portal: BlockingPortal | None = None
+        self._ready = threading.Lock()
+        self._ready.acquire()
+        self._thread = threading.Thread(target=self._main, name="lisn-sync", daemon=True)
+
+    def start(self) -> None:
+        # Through a bare thread, where no signal arrives: an interrupt inside Thread.start() leaves its Condition
+        # half changed, and raises "release unlocked lock" in place of what the signal handler raised.
+        try:
+            _thread.start_new_thread(self._start, ())
+        except RuntimeError as error:
+            raise TooLate(*error.args) from error
+        self._ready.acquire()
+        if isinstance(self._failure, TooLate):
+            raise self._failure
+        if self._portal is None:
+            raise RuntimeError("lisn_sync could not start its background event loop") from self._failure
+
+    def stop_soon(self) -> None:
+        """For a start that was interrupted: nobody knows of this loop."""
+        self.is_unwanted = True
+        if self._portal is not None:
+            self.post(self._stop)
+
+    def is_alive(self) -> bool:
+        return self._is_open and self._thread.is_alive()  # the thread is not, in a child
+
+    def is_current(self) -> bool:
+        return self._thread.ident == threading.get_ident()
+
+    def post(self, func: Callable[..., object], *args: object) -> None:
+        """Call something on the loop, if it is still there. A child must not try: it would wake its parent."""
+        if self.is_alive():
+            with contextlib.suppress(RuntimeError):  # closed in between
+                self.loop.call_soon_threadsafe(func, *args)
+
+    def _start(self) -> None:
+        try:
+            self._thread.start()
+        except RuntimeError as failure:
+            self._failure = TooLate(*failure.args)
+            self._ready.release()
+
+    def _main(self) -> None:
+        try:
+            # An empty context: Python 3.14 lets threads inherit that of whoever made the first call.
+            contextvars.Context().run(
+                partial(anyio.run, self._serve, backend_options={"use_uvloop": _has_uvloop()})
+            )
+        except BaseException as failure:  # noqa: BLE001
+            self._failure = failure
+        finally:
+            if self._portal is None:
+                self._ready.release()
+
+    async def _serve(self) -> None:
+        async with BlockingPortal() as portal:
+            self.loop = asyncio.get_running_loop()
+            self._portal = portal
+            self._is_open = True
+            self._ready.release()
+            try:
+                if not self.is_unwanted:
+                    await portal.sleep_until_stopped()
+            finally:
+                # A dying loop cancels this task along with the calls, but tells their callers one step later: when
+                # they call again, they find that it is gone, and do not wait for it.
+                self._is_open = False
+
+    def _stop(self) -> None:
+        assert self._portal is not None
+        self._stopping = self.loop.create_task(self._portal.stop())
+
+
+def _has_uvloop() -> bool:
+    try:
+        import uvloop  # noqa: F401
+    except ImportError:
+        return False
+    return sys.platform != "win32"
+
+
+class Home:
+    """What this process has: at most one loop, and the clients to close at its end."""
+
+    def __init__(self) -> None:
+        self.background: Background | None = None
+        self.closers: weakref.WeakKeyDictionary[Any, Callable[[Any], Coroutine[Any, Any, None]]]
+        self.closers = weakref.WeakKeyDictionary()
+        self._starting = threading.Lock()
+
+    def background_now(self) -> Background:
+        background = self.background
+        if background is not None and background.is_alive():
+            if background.is_current():
+                raise RuntimeError(
+                    "lisn_sync was called in the thread of its own event loop, where the call would wait for itself;"
+                    " code that runs on that loop must use lisn_async"
+                )
+            return background
+        with self._starting:
+            if self.background is None or not self.background.is_alive():
+                background = Background()
+                try:
+                    background.start()
+                    self.background = background
+                except BaseException:
+                    background.stop_soon()
+                    raise
+            return self.background
+
+    def move(self) -> Background | None:
+        """Begin anew, in a child; the parent's loop is handed out, to be kept and never touched."""
+        inherited, self.background = self.background, None
+        self._starting = threading.Lock()  # the old one may be held by a thread that is not here
+        return inherited
+
+
+home = Home()
+
+
+def _keep_apart_after_forks(home: Home) -> None:
+    inherited = []  # in this closure, which is never cleared: module globals are, at exit
+
+    def move() -> None:
+        inherited.append(home.move())
+
+    os.register_at_fork(after_in_child=move)
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    _keep_apart_after_forks(home)
