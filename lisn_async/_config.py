@@ -16,7 +16,7 @@ from urllib.request import getproxies, proxy_bypass
 
 import attrs
 
-from ._secrets import Secret
+from ._secrets import Secret, hide
 from .errors import ConfigurationError
 from .models import UNSET, Unset
 
@@ -76,10 +76,10 @@ def settings(
     allow_insecure_http: bool,
 ) -> Settings:
     """The arguments of a client and its environment, checked. Raises `ConfigurationError`."""
-    url = normal_base_url(
-        base_url if base_url is not None else os.environ.get("LISN_BASE_URL") or DOCUMENTED_BASE_URL,
-        allow_insecure_http=allow_insecure_http,
-    )
+    source = "base_url" if base_url is not None else "LISN_BASE_URL"
+    if base_url is None:
+        base_url = hide(os.environ.get("LISN_BASE_URL")) or DOCUMENTED_BASE_URL
+    url = normal_base_url(base_url, source, allow_insecure_http=allow_insecure_http)
     return Settings(
         token=_token(api_token),
         base_url=url,
@@ -115,7 +115,7 @@ def _optional_seconds(name: str, value: float | None) -> float | None:
 def positive_seconds(name: str, value: object) -> float:
     """The number itself. Raises `ConfigurationError` unless it is finite and above zero."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < LONGEST:
-        raise ConfigurationError(f"{name} must be a number of seconds above 0, not {value!r}")
+        raise ConfigurationError(f"{name} must be a number of seconds above 0 and below 1e9, not {value!r}")
     return float(value)
 
 
@@ -149,16 +149,16 @@ def _token(given: str | None) -> Secret:
     return token
 
 
-def normal_base_url(given: object, *, allow_insecure_http: bool) -> str:
+def normal_base_url(given: object, source: str, *, allow_insecure_http: bool) -> str:
     """The URL that `/v1/assistants` is appended to. Raises `ConfigurationError`, which quotes no part of it.
 
     The documentation gives the base as `https://app.lisn.dev/api` and the paths from the host
     (`/api/v1/assistants`): for that host both readings end at the same place.
     """
     if not isinstance(given, str) or not given:
-        raise ConfigurationError(f"base_url must be a URL such as {DOCUMENTED_BASE_URL}")
+        raise ConfigurationError(f"{source} must be a URL such as {DOCUMENTED_BASE_URL}")
     if (wrong := _wrong_with_base_url(given, allow_insecure_http)) is not None:
-        raise ConfigurationError(f"base_url {wrong}")
+        raise ConfigurationError(f"{source} {wrong}")
     parts = urlsplit(given)
     path = parts.path.rstrip("/")
     if parts.hostname == "app.lisn.dev" and path in ("", "/api/v1"):
@@ -176,22 +176,26 @@ def _wrong_with_base_url(given: str, allow_insecure_http: bool) -> str | None:
         return "must not hold a query or a fragment"
     if parts.scheme == "http" and not allow_insecure_http and not is_loopback(parts.hostname or ""):
         return (
-            f"http://{parts.hostname} would get the token in clear text; use https://,"
+            f"is http:// to {parts.hostname}, which would send the token in clear text; use https://,"
             " or pass allow_insecure_http=True if you must"
         )
     return None
 
 
 def _wrong_with_url(url: str) -> str | None:
+    if url.strip() != url:
+        return "begins or ends with white space (a newline from a file?)"
     if not url.isascii() or re.search(r"[\x00-\x20\x7f\\]", url):
         return "holds a space, a backslash or a character outside ASCII"
     try:
         parts = urlsplit(url)
-        if parts.scheme in ("http", "https") and parts.hostname and parts.port != 0:
-            return None
+        if parts.port == 0:
+            return "has port 0"
     except ValueError:
-        pass
-    return "must begin with http:// or https:// and name a host"
+        return "has a port or a host that is none"
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        return "must begin with http:// or https:// and name a host"
+    return None
 
 
 def is_loopback(host: str) -> bool:

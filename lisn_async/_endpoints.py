@@ -11,6 +11,7 @@ from functools import partial
 
 from . import _response
 from ._request import COLLECTION, Request
+from ._secrets import kind_of
 from ._wire import encode
 from .errors import ValidationError
 from .models import Assistant, AssistantCreate, AssistantUpdate
@@ -86,6 +87,18 @@ def duplicate(assistant_id: str) -> Request[Assistant]:
     )
 
 
+def one_change(change: AssistantUpdate | None, fields: AssistantUpdate) -> AssistantUpdate:
+    """What `update` was given: a change, or the fields of one. Both at once is a `TypeError`."""
+    if change is None:
+        return fields
+    if fields != AssistantUpdate():
+        raise TypeError("update() takes a change or its fields, not both")
+    if not isinstance(change, AssistantUpdate):
+        what = f"must be an AssistantUpdate, not {kind_of(change)}"
+        raise ValidationError(f"update not sent: the change {what}", {"change": what})
+    return change
+
+
 def one_spec(spec: AssistantCreate | None, fields: AssistantCreate) -> AssistantCreate:
     """What `create` was given: a spec, or the fields of one. Both at once is a `TypeError`."""
     if spec is None:
@@ -100,7 +113,9 @@ def as_spec(given: object) -> AssistantCreate:
     if isinstance(given, AssistantCreate):
         return given
     if not isinstance(given, Mapping):
-        what = f"must be an AssistantCreate or a mapping, not {type(given).__name__}"
+        what = f"must be an AssistantCreate or a mapping of its fields, not {kind_of(given)}"
+        if isinstance(given, Assistant):
+            what += "; an assistant's .to_create() gives one"
         raise ValidationError(f"assistant not sent: the spec {what}", {"spec": what})
     allowed = AssistantCreate.__attrs_attrs__
     unknown = [key for key in given if key not in {field.name for field in allowed}]

@@ -293,7 +293,7 @@ def _line(said: object) -> str:
     """What the service said, as one line of printable characters. Secrets are gone before it is cut."""
     if not isinstance(said, str):
         return ""
-    return ": " + "".join(char if char.isprintable() else " " for char in said[:300])
+    return ": " + "".join(char if char.isprintable() else " " for char in said[:300]).rstrip(". ")
 
 
 def _find_message(body: object) -> str | None:

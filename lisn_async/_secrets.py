@@ -53,6 +53,13 @@ class SecretItems(list[Any]):
         return f"<{len(self)} items>"
 
 
+def kind_of(value: object) -> str:
+    """The name of a value's type as its owner knows it, for messages."""
+    plain: dict[type, str] = {Secret: "str", SecretFields: "dict", SecretItems: "list"}
+    kind = type(value)
+    return plain.get(kind, kind.__name__)
+
+
 _HIDDEN: dict[type, Callable[[Any], Any]] = {
     str: Secret,
     dict: SecretFields,

@@ -409,6 +409,10 @@ def _too_large(most: int) -> Broken:
 
 def _name(error: BaseException) -> str:
     """The operating system's word for it where there is one, else the kind: never free text."""
+    if isinstance(error, aiohttp.ClientSSLError):
+        return "the TLS handshake failed"  # its errno is OpenSSL's, and means something else
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return "the host name is not known"
     number = getattr(error, "errno", None)
     if isinstance(number, int) and number > 0:
         return os.strerror(number)

@@ -27,6 +27,10 @@ class AsyncLisn:
 
         async with AsyncLisn() as client:
             assistants = await client.assistants.list()
+
+    All calls are on `client.assistants`: `list`, `create`, `get`, `update`, `delete`, `duplicate`,
+    `create_many`, `create_each`, and `with_raw_response`; `help(AsyncAssistants)` tells what each of them
+    gives and raises.
     """
 
     assistants: AsyncAssistants

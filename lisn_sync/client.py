@@ -27,6 +27,10 @@ class Lisn:
 
         with Lisn() as client:
             assistants = client.assistants.list()
+
+    All calls are on `client.assistants`: `list`, `create`, `get`, `update`, `delete`, `duplicate`,
+    `create_many`, `create_each`, and `with_raw_response`; `help(Assistants)` tells what each of them
+    gives and raises.
     """
 
     assistants: Assistants

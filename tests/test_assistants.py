@@ -10,6 +10,7 @@ from lisn_async import (
     UNSET,
     Assistant,
     AssistantCreate,
+    AssistantUpdate,
     AsyncLisn,
     NotFoundError,
     UnprocessableEntityError,
@@ -203,4 +204,28 @@ async def test_strict_false_lets_new_providers_through_to_the_server(sandbox: Sa
 async def test_a_spec_and_fields_together_are_a_type_error(sandbox: Sandbox, client: AsyncLisn) -> None:
     with pytest.raises(TypeError, match="not both"):
         await client.assistants.create(AssistantCreate(**SALES), name="n")
+    assert sandbox.seen == []
+
+
+async def test_a_change_travels_exactly_as_its_fields_do(sandbox: Sandbox, client: AsyncLisn) -> None:
+    made = await client.assistants.create(**SALES)
+    await client.assistants.update(made.id, name="n", description=None)
+    await client.assistants.update(made.id, AssistantUpdate(name="n", description=None))
+    by_field, by_change = sandbox.seen[-2:]
+    assert by_field.body == by_change.body
+    with pytest.raises(TypeError, match="not both"):
+        await client.assistants.update(made.id, AssistantUpdate(name="n"), name="m")
+    with pytest.raises(ValidationError, match="must be an AssistantUpdate, not dict"):
+        await client.assistants.update(made.id, {"name": "n"})
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [("abc", "not str"), ([1], "not list"), (7, "not int"), (Assistant(id="ast_1"), r"\.to_create\(\)")],
+)
+async def test_what_is_no_spec_is_named_as_its_owner_knows_it(
+    sandbox: Sandbox, client: AsyncLisn, given: object, said: str
+) -> None:
+    with pytest.raises(ValidationError, match=said):
+        await client.assistants.create(given)
     assert sandbox.seen == []

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from lisn_async import AssistantCreate, AsyncLisn, JournalError
+from lisn_async import APIConnectionError, AssistantCreate, AsyncLisn, BulkProgress, JournalError
 from lisn_async.bulk.job import Job, job_of
 from lisn_async.bulk.settler import Settler
 from lisn_async.bulk.source import Item
@@ -221,6 +221,24 @@ async def test_a_journal_of_another_api_is_refused(
         with pytest.raises(JournalError, match="belongs to"):
             await elsewhere.assistants.create_many([spec(0)], journal=tmp_path / "j")
         assert other.seen == []
+
+
+async def test_a_journal_of_a_run_that_never_began_binds_nobody(
+    sandbox: Sandbox, client: AsyncLisn, tmp_path: Path
+) -> None:
+    """A mistyped base URL must not spoil the journal for the right one."""
+    async with AsyncLisn("t", base_url="http://127.0.0.1:1", max_retries=0) as wrong:
+        with pytest.raises(APIConnectionError):
+            await wrong.assistants.create_many([spec(0)], journal=tmp_path / "j")
+    await client.assistants.create_many([spec(0)], journal=tmp_path / "j")
+    assert names(sandbox) == {"n0": 1}
+
+
+async def test_progress_tells_what_an_earlier_run_had_made(client: AsyncLisn, tmp_path: Path) -> None:
+    await client.assistants.create_many([spec(0)], journal=tmp_path / "j")
+    seen: list[BulkProgress] = []
+    await client.assistants.create_many([spec(0), spec(1)], journal=tmp_path / "j", on_progress=seen.append)
+    assert (seen[-1].created, seen[-1].resumed) == (2, 1)
 
 
 @pytest.mark.parametrize(

@@ -93,7 +93,10 @@ def test_without_the_cli_extra_one_line_says_how_to_install_it(module: str):
     code = f"import sys; sys.modules[{module!r}] = None; from lisn_async.cli import main; sys.exit(main())"
     done = subprocess.run([sys.executable, "-c", code, "--help"], capture_output=True, text=True)
     assert done.returncode == 2
-    assert done.stderr == f"error: the lisn command needs {module}: run `pip install 'lisn[cli]'`\n"
+    assert (
+        done.stderr
+        == f"error: the lisn command needs {module}: run `pip install 'lisn[cli]'` (in a clone: `pip install '.[cli]'`)\n"
+    )
 
 
 # The main job
@@ -601,11 +604,14 @@ def test_the_demo_on_a_terminal_shows_a_bar_and_colours():
 
 def test_the_ten_lines_of_the_demo_are_ten_and_work(lisn_sandbox: Sandbox):
     code = resources.files("lisn_async.cli").joinpath("demo/ten_lines.txt").read_text()
-    assert len([line for line in code.splitlines() if line]) == 10
+    lines = [line for line in code.splitlines() if line]
+    assert len(lines) == 10
+    assert max(map(len, lines)) <= 76, "indented by four, it fits a terminal of 80 columns"
     done = subprocess.run(
         [sys.executable, "-c", code], env=environment(lisn_sandbox), capture_output=True, text=True
     )
-    assert done.stdout == "100 created, 101 there\n", done.stderr
+    assert done.stdout.startswith("100 created, and a copy: ast_"), done.stderr
+    assert len(lisn_sandbox.assistants()) == 101
 
 
 async def test_the_demo_on_the_real_service_leaves_nothing_behind(sandbox: Sandbox, client: AsyncLisn):
@@ -660,3 +666,68 @@ def test_the_demo_on_the_real_service_needs_a_token():
     done = lisn("demo", "--live")
     assert done.returncode == 2
     assert "no API token" in done.stderr
+
+
+def test_a_full_disk_is_one_message_and_no_traceback(lisn_sandbox: Sandbox):
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [*LISN, "assistants", "list", "--json"],
+            env=environment(lisn_sandbox),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: cannot write the output: ")
+    assert "Traceback" not in done.stderr
+
+
+def test_a_second_run_with_a_journal_does_not_boast_of_the_first(
+    here: Any, lisn_sandbox: Sandbox, tmp_path: Path
+):
+    file = table(tmp_path, "name,system_prompt\na,1\nb,2\n")
+    here("import", file, *PLAN, "--journal")
+    again = here("import", file, *PLAN, "--journal", "--json")
+    assert "created 0 assistants of 2" in again.stderr
+    assert "2 had been created by an earlier run" in again.stderr
+    assert (json.loads(again.stdout)["created"], json.loads(again.stdout)["resumed"]) == (2, 2)
+
+
+def test_a_service_that_stops_taking_creates_is_said_at_once(
+    here: Any, lisn_sandbox: Sandbox, tmp_path: Path
+):
+    lisn_sandbox.faults = [{"status": 429, "operation": "create", "times": None}]
+    file = table(tmp_path, "name,system_prompt\na,1\n")
+    done = here("import", file, *PLAN, "--give-up-after", "0.2")
+    assert "429 Too Many Requests" in done.stderr
+    assert "trying again for up to 0.2 s" in done.stderr
+
+
+def test_the_demo_has_no_use_for_a_base_url_of_yours(here: Any):
+    done = here("demo", "--base-url", "http://127.0.0.1:1")
+    assert done.returncode == 2
+    assert "--live" in done.stderr
+
+
+def test_a_file_name_that_the_locale_cannot_hold_is_said_before_anything_is_written(
+    lisn_sandbox: Sandbox, tmp_path: Path, here: Any
+):
+    here(
+        "assistants",
+        "create",
+        "--name",
+        "Über",
+        "--type",
+        "text",
+        "--llm-provider",
+        "openai",
+        "--system-prompt",
+        "p",
+    )
+    locale = {**environment(lisn_sandbox), "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = subprocess.run(
+        [*LISN, "export", str(tmp_path / "md") + "/"], env=locale, capture_output=True, text=True
+    )
+    assert done.returncode == 2, done.stderr
+    assert "PYTHONUTF8=1" in done.stderr
+    assert not (tmp_path / "md").exists()

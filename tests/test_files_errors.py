@@ -246,7 +246,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path: Path):
     with pytest.raises(FileError):
         save_records([{"name": "\udfff"}], str(path), "yaml", FIELDS, force=True, private=False)
     assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("a.yaml", "old")]
-    with pytest.raises(FileError, match="No such file"):
+    with pytest.raises(FileError, match="does not exist: make it first"):
         save_records(ONE, str(tmp_path / "no" / "a.yaml"), "yaml", FIELDS, force=False, private=False)
 
 

@@ -25,7 +25,11 @@ def first_block_under(heading: str) -> str:
     ].split("```")[0]
 
 
-@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.splitlines()[1])
+PROGRAMS = [block for block in BLOCKS if not block.startswith("def test_")]
+TESTS = [block for block in BLOCKS if block.startswith("def test_")]
+
+
+@pytest.mark.parametrize("block", PROGRAMS, ids=lambda block: block.splitlines()[1])
 async def test_a_python_block_of_the_readme_runs(sandbox: Sandbox, block: str) -> None:
     environment = {**os.environ, "LISN_API_TOKEN": sandbox.token, "LISN_BASE_URL": sandbox.base_url}
     done = await asyncio.to_thread(
@@ -38,6 +42,23 @@ async def test_a_python_block_of_the_readme_runs(sandbox: Sandbox, block: str) -
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("block", TESTS, ids=lambda block: block.splitlines()[0])
+def test_a_test_in_the_readme_passes(block: str, tmp_path: Path) -> None:
+    (tmp_path / "test_block.py").write_text(block)
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-p",
+        "no:cacheprovider",
+        "--rootdir",
+        str(tmp_path),
+        str(tmp_path),
+    ]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert "1 passed" in done.stdout, done.stdout
 
 
 def test_there_are_blocks_for_each_style() -> None:

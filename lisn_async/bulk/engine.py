@@ -140,6 +140,7 @@ class _Run:
         self._journal: Journal | None = None
         self._past: dict[int, Past] = {}
         self._began = time.monotonic()
+        self._resumed = 0
         self._is_stopping = False
         self._ready: deque[BulkOutcome] = deque()
         self._news = asyncio.Event()
@@ -204,6 +205,7 @@ class _Run:
                     unknown=self._counts["unknown"],
                     total=self._source.total,
                     elapsed=time.monotonic() - self._began,
+                    resumed=self._resumed,
                 )
             )
 
@@ -292,6 +294,7 @@ class _Run:
             elif past is None or past.state in ("unsent", "refused"):
                 return job
             elif past.assistant_id is not None:
+                self._resumed += 1
                 self.created(job, shown(job.spec, past.assistant_id))
             else:
                 self._settler.lost(job, may_be_running=True, age=self._seconds_since_written())

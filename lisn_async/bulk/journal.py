@@ -148,16 +148,17 @@ def open_journal(path: str | os.PathLike[str], base_url: str) -> Journal:
         memory = Memory(written_at=os.fstat(descriptor).st_mtime)
         whole = 0
         for number, (fact, end) in enumerate(_facts(file, where), 1):
-            _learn(memory, fact, base_url, f"{where}, line {number}")
+            _learn(memory, fact, f"{where}, line {number}")
             whole = end
-        head = orjson.dumps({"run": 1, "base_url": base_url}) + b"\n"
-        file.seek(whole)
-        if whole == 0 and not head.startswith(file.read(len(head))):
-            raise JournalError(f"{where} is no bulk journal; it is left as it is")
+        _check_api(memory, base_url, where)
+        if whole == 0:
+            _check_torn_head(file, where)
+        if memory.before is None:
+            whole = 0  # a run that ended before it could send anything binds nobody
         file.seek(whole)
         file.truncate()  # a torn last line: its writer was killed while writing it, and never acted on it
         if whole == 0:
-            file.write(head)
+            file.write(orjson.dumps({"run": 1, "base_url": base_url}) + b"\n")
             file.flush()
             os.fsync(descriptor)
             _sync_folder(where.parent)
@@ -165,6 +166,22 @@ def open_journal(path: str | os.PathLike[str], base_url: str) -> Journal:
         file.close()
         raise
     return Journal(where, file, memory)
+
+
+def _check_torn_head(file: IO[bytes], where: Path) -> None:
+    """A file without one whole line is a journal whose first line was torn, or somebody else's file."""
+    file.seek(0)
+    torn, head = file.read(4096), b'{"run":1,"base_url":"'
+    if not head.startswith(torn) and not torn.startswith(head):
+        raise JournalError(f"{where} is no bulk journal; it is left as it is")
+
+
+def _check_api(memory: Memory, base_url: str, where: Path) -> None:
+    if memory.before is not None and memory.base_url != base_url:
+        raise JournalError(
+            f"the journal {where} belongs to {memory.base_url}, the client talks to {base_url}:"
+            " use another journal for it"
+        )
 
 
 def _lock(file: IO[bytes], where: Path) -> None:
@@ -202,17 +219,13 @@ def _facts(file: IO[bytes], where: Path) -> Iterator[tuple[dict[str, Any], int]]
         yield fact, end
 
 
-def _learn(memory: Memory, fact: dict[str, Any], base_url: str, where: str) -> None:
+def _learn(memory: Memory, fact: dict[str, Any], where: str) -> None:
     if memory.base_url is None and "run" not in fact:
         raise JournalError(f"{where}: a bulk journal begins with its run; this file is left as it is")
     if "run" in fact:
         if fact["run"] != 1:
             raise JournalError(f"{where}: this journal was written by a newer version")
-        if fact.get("base_url") != base_url:
-            raise JournalError(
-                f"{where}: this journal belongs to {fact.get('base_url')}, the client talks to {base_url}"
-            )
-        memory.base_url = base_url
+        memory.base_url = str(fact.get("base_url"))
         return
     if "before" in fact:
         memory.before, memory.before_is_whole = fact["before"], fact.get("whole") is True

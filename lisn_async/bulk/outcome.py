@@ -39,7 +39,7 @@ class BulkOutcome:
 @attrs.frozen(kw_only=True)
 class BulkProgress:
     """How far a run is. `total` is None where the input does not know its length; `elapsed` is in
-    seconds and `rate` in items per second.
+    seconds and `rate` in items per second. `resumed` of the created ones were made by an earlier run.
     """
 
     done: int
@@ -48,6 +48,7 @@ class BulkProgress:
     unknown: int
     total: int | None
     elapsed: float
+    resumed: int = 0
 
     @property
     def rate(self) -> float:

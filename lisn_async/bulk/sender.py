@@ -11,6 +11,7 @@ import random
 import time
 from collections.abc import Callable
 
+from .._log import bulk_logger as logger
 from .._request import Caller
 from .._retry import Happened, Meaning, backoff, is_declined, meaning_of
 from ..errors import APIConnectionError
@@ -86,7 +87,9 @@ class Sender:
                 self._journal.refused(job.index, attempt.status)
             self._desk.failed(job)
         else:
-            self._failing_since = self._failing_since or began
+            if self._failing_since is None:
+                self._failing_since = began
+                logger.info("%s; trying again for up to %g s", tried.error, self._give_up_after)
             if self._journal is not None:
                 self._journal.unsent(job.index)
             if is_declined(attempt):

@@ -8,7 +8,9 @@ from typing import Any
 
 import attrs
 
+from .._secrets import kind_of
 from ..errors import ConfigurationError
+from ..models import AssistantCreate
 
 
 @attrs.frozen
@@ -34,14 +36,16 @@ class Source:
         self._ended = False
         self._items: Iterator[Any] | None = None
         self._async_items: AsyncIterator[Any] | None = None
-        if isinstance(specs, Mapping | str | bytes):
-            raise ConfigurationError(f"specs must be an iterable of specs, not one {type(specs).__name__}")
+        if isinstance(specs, Mapping | str | bytes | AssistantCreate):
+            raise ConfigurationError(
+                f"specs must be a list or another iterable of specs, not one {kind_of(specs)}"
+            )
         if isinstance(specs, AsyncIterable):
             self._async_items = aiter(specs)
         elif isinstance(specs, Iterable):
             self._items = iter(specs)
         else:
-            raise ConfigurationError(f"specs must be an iterable, not {type(specs).__name__}")
+            raise ConfigurationError(f"specs must be an iterable, not {kind_of(specs)}")
 
     async def take(self) -> Item | None:
         """The next item, None once there is none."""

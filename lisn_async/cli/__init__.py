@@ -11,9 +11,14 @@ def main() -> int:
     """Runs the command of `sys.argv`; returns the exit status."""
     try:
         from lisn_async.cli._app import run_command
+    except KeyboardInterrupt:  # Ctrl-C before anything was begun
+        return 130
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in NEEDED:
             raise
-        print(f"error: the lisn command needs {error.name}: run `pip install 'lisn[cli]'`", file=sys.stderr)
+        print(
+            f"error: the lisn command needs {error.name}: run `pip install 'lisn[cli]'` (in a clone: `pip install '.[cli]'`)",
+            file=sys.stderr,
+        )
         return 2
     return run_command(sys.argv[1:])

@@ -72,6 +72,13 @@ def run_command(tokens: Sequence[str]) -> int:
         with contextlib.suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return SOME_FAILED
+    except (
+        OSError
+    ) as error:  # of the commands' own files, FileError has told more: this is stdout, on a full disk say
+        _output.complain(f"cannot write the output: {error.strerror or error}")
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return SOME_FAILED
     return status
 
 

@@ -13,7 +13,7 @@ from lisn_async.cli._client import USUAL, Connection, explain
 from lisn_async.cli._columns import item_of, parse_columns
 from lisn_async.cli._demo_stage import Stage
 from lisn_async.cli._run import Interrupted, run
-from lisn_async.cli._stop import DONE, INTERRUPTED, SOME_FAILED
+from lisn_async.cli._stop import DONE, INTERRUPTED, SOME_FAILED, UsageError
 from lisn_async.cli.files import read_rows
 
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ def demo(
     if every result was what it should be. With --live, whatever the demo created is deleted at the end, also when
     it fails or is interrupted.
     """
+    if connection.base_url is not None and not live:
+        raise UsageError("the demo has a server of its own: say --live to use the one of --base-url")
     stage = Stage(quiet=json)
     # In a real account, names say where they come from, and the mark is how leftovers are found again.
     mark = f"[lisn demo {secrets.token_hex(4)}] " if live else ""

@@ -21,7 +21,7 @@ from lisn_async.cli.files import FileFormat, format_of, read_rows
 from lisn_async.cli.files.row import shorten
 
 if TYPE_CHECKING:
-    from lisn_async import AssistantCreate, AsyncLisn, BulkOutcome
+    from lisn_async import AssistantCreate, AsyncLisn, BulkOutcome, BulkProgress
 
 MOST_SHOWN = 20  # lines of problems or failures; the number of all is said
 
@@ -125,6 +125,7 @@ class Job:
     keep_all: bool  # for the JSON summary; without it memory does not grow with the file
     handed_out: int = 0
     created: int = 0
+    resumed: int = 0  # of these, by an earlier run with the same journal
     failed: int = 0
     unknown: int = 0
     seconds: float = 0.0
@@ -155,14 +156,18 @@ class Job:
         if not self.keep_all and len(self.trouble) >= MOST_SHOWN:
             return
         name = getattr(outcome.spec, "name", None)
-        self.trouble.append(
-            {"where": where, "name": name, "status": outcome.status, "error": str(outcome.error)}
-        )
+        error = "; ".join([str(outcome.error), *getattr(outcome.error, "__notes__", ())])
+        self.trouble.append({"where": where, "name": name, "status": outcome.status, "error": error})
 
     @property
     def under_way(self) -> int:
         """How many rows were handed out and have no outcome."""
         return self.handed_out - self.created - self.failed - self.unknown
+
+    @property
+    def rate(self) -> float:
+        """How many were created a second, by this run."""
+        return (self.created - self.resumed) / self.seconds if self.seconds else 0.0
 
     def summary(self, problems: list[str]) -> dict[str, Any]:
         """Everything, for programs."""
@@ -171,11 +176,12 @@ class Job:
             "rows": self.total + self.skipped,
             "invalid": self.skipped,
             "created": self.created,
+            "resumed": self.resumed,
             "failed": self.failed,
             "unknown": self.unknown,
             "interrupted": self.interrupted,
             "seconds": round(self.seconds, 3),
-            "rate": round(self.created / self.seconds, 1) if self.seconds else 0.0,
+            "rate": round(self.rate, 1),
             "assistants": self.assistants,
             "failures": self.trouble,
             "problems": problems,
@@ -184,11 +190,16 @@ class Job:
 
 async def _send(job: Job, client: "AsyncLisn", spool: Spool, options: dict[str, Any]) -> None:
     started = time.monotonic()
+
+    def show(progress_now: "BulkProgress") -> None:
+        job.resumed = progress_now.resumed
+        progress.show(progress_now)
+
     try:
         with display(job.total) as progress, _output.messages_of("lisn.bulk"):
             async with (
                 client,
-                outcomes_of(client, job.specs(spool), on_progress=progress.show, **options) as outcomes,
+                outcomes_of(client, job.specs(spool), on_progress=show, **options) as outcomes,
             ):
                 async for outcome in outcomes:
                     job.note(outcome)
@@ -230,8 +241,10 @@ def _end_without_sending(job: Job, checked: Checked, *, dry_run: bool, json: boo
 def _report_job(job: Job, journal: str | None) -> None:
     lines = [f"{item['where']}: {item['status']}: {item['error']}" for item in job.trouble]
     _show_some(lines, job.failed + job.unknown - len(lines))
-    rate = job.created / job.seconds if job.seconds else 0.0
-    text = f"created {_output.count(job.created, 'assistant')} of {job.total:,} in {job.seconds:.1f} s ({rate:,.0f}/s)"
+    new = _output.count(job.created - job.resumed, "assistant")
+    text = f"created {new} of {job.total:,} in {job.seconds:.1f} s ({job.rate:,.0f}/s)"
+    if job.resumed:
+        text += f", {job.resumed:,} had been created by an earlier run"
     if job.failed:
         text += f", {job.failed:,} failed"
     if job.unknown:

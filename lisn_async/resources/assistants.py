@@ -89,7 +89,8 @@ class AsyncAssistants:
 
         `name`, `type`, `llm_provider` and `system_prompt` are required. A field that is left out is not
         sent, `None` is sent as `null`. `temperature` is 0.0 to 1.0; the `stt_*` fields are for voice
-        assistants only. `extra_body` adds top-level JSON fields that the documentation does not name.
+        assistants only. `extra_body` adds top-level JSON fields that the documentation does not name,
+        or replaces named ones, unchecked.
 
         The request is sent again only when it provably had no effect, so one call never makes two
         assistants. Raises `ValidationError` before anything is sent, naming every wrong field, and
@@ -124,6 +125,7 @@ class AsyncAssistants:
     async def update(
         self,
         assistant_id: str,
+        change: AssistantUpdate | None = None,
         *,
         name: str | Unset = UNSET,
         type: AssistantType | Unset = UNSET,
@@ -139,13 +141,15 @@ class AsyncAssistants:
         webhook_secret: str | Unset | None = UNSET,
         extra_body: Mapping[str, object] | None = None,
     ) -> Assistant:
-        """The assistant after the change; fields that are left out stay as they are.
+        """The assistant after the change, given as an `AssistantUpdate` or by its fields.
+
+        Fields that are left out stay as they are.
 
         `None` is sent as `null`. A change carries absolute values, so it is sent again after a lost
         reply. Raises `ValidationError` before anything is sent, and `APIError`.
         """
         webhook_secret, extra_body = hide(webhook_secret), hide(extra_body)
-        change = AssistantUpdate(
+        fields = AssistantUpdate(
             name=name,
             type=type,
             llm_provider=llm_provider,
@@ -160,6 +164,7 @@ class AsyncAssistants:
             webhook_secret=webhook_secret,
             extra_body=extra_body,
         )
+        change = _endpoints.one_change(change, fields)
         request = _endpoints.update(assistant_id, change, strict=self._caller.strict)
         return (await self._caller.call(request)).parse()
 
@@ -204,7 +209,8 @@ class AsyncAssistants:
         succeeded for `give_up_after` seconds.
 
         With `journal`, a file, all this also holds across crashes: run again with the same file and
-        the same specs, and what is missing is created. Items that were refused are tried again.
+        the same specs, and what is missing is created. Items that were refused are tried again;
+        those that an earlier run created are outcomes as well, their assistants built from spec and id.
 
         Raises `ConfigurationError` for options out of range, `JournalError` if the journal is damaged,
         in use or of another job, `APIError` if the first listing fails, and `BulkError`, which carries
@@ -330,6 +336,7 @@ class AsyncAssistantsWithRawResponse:
     async def update(
         self,
         assistant_id: str,
+        change: AssistantUpdate | None = None,
         *,
         name: str | Unset = UNSET,
         type: AssistantType | Unset = UNSET,
@@ -347,7 +354,7 @@ class AsyncAssistantsWithRawResponse:
     ) -> RawResponse[Assistant]:
         """The assistant after the change, with the reply it came in."""
         webhook_secret, extra_body = hide(webhook_secret), hide(extra_body)
-        change = AssistantUpdate(
+        fields = AssistantUpdate(
             name=name,
             type=type,
             llm_provider=llm_provider,
@@ -362,6 +369,7 @@ class AsyncAssistantsWithRawResponse:
             webhook_secret=webhook_secret,
             extra_body=extra_body,
         )
+        change = _endpoints.one_change(change, fields)
         request = _endpoints.update(assistant_id, change, strict=self._caller.strict)
         return await self._caller.call(request)
 

@@ -200,7 +200,7 @@ class FaultQueue(MutableSequence[Fault]):
 
     def replace(self, items: Iterable[FaultLike]) -> None:
         """Put these in the place of all the others, or change nothing if one of them is wrong."""
-        if isinstance(items, str | bytes | Mapping):
+        if isinstance(items, str | bytes | int | Mapping | Fault):
             raise ValueError(f"faults must be a list, such as [{items!r}].")  # noqa: TRY004
         faults = [Fault.of(item) for item in items]
         with self._lock:

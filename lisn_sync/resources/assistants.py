@@ -18,6 +18,7 @@ from lisn_async.models import (
     Assistant,
     AssistantCreate,
     AssistantType,
+    AssistantUpdate,
     LLMProvider,
     STTProvider,
     Unset,
@@ -91,7 +92,8 @@ class Assistants:
 
         `name`, `type`, `llm_provider` and `system_prompt` are required. A field that is left out is not
         sent, `None` is sent as `null`. `temperature` is 0.0 to 1.0; the `stt_*` fields are for voice
-        assistants only. `extra_body` adds top-level JSON fields that the documentation does not name.
+        assistants only. `extra_body` adds top-level JSON fields that the documentation does not name,
+        or replaces named ones, unchecked.
 
         The request is sent again only when it provably had no effect, so one call never makes two
         assistants. Raises `ValidationError` before anything is sent, naming every wrong field, and
@@ -125,6 +127,7 @@ class Assistants:
     def update(
         self,
         assistant_id: str,
+        change: AssistantUpdate | None = None,
         *,
         name: str | Unset = UNSET,
         type: AssistantType | Unset = UNSET,
@@ -140,7 +143,9 @@ class Assistants:
         webhook_secret: str | Unset | None = UNSET,
         extra_body: Mapping[str, object] | None = None,
     ) -> Assistant:
-        """The assistant after the change; fields that are left out stay as they are.
+        """The assistant after the change, given as an `AssistantUpdate` or by its fields.
+
+        Fields that are left out stay as they are.
 
         `None` is sent as `null`. A change carries absolute values, so it is sent again after a lost
         reply. Raises `ValidationError` before anything is sent, and `APIError`.
@@ -150,6 +155,7 @@ class Assistants:
         return run(
             self._core.update,
             assistant_id,
+            change,
             name=name,
             type=type,
             llm_provider=llm_provider,
@@ -205,7 +211,8 @@ class Assistants:
         succeeded for `give_up_after` seconds.
 
         With `journal`, a file, all this also holds across crashes: run again with the same file and
-        the same specs, and what is missing is created. Items that were refused are tried again.
+        the same specs, and what is missing is created. Items that were refused are tried again;
+        those that an earlier run created are outcomes as well, their assistants built from spec and id.
 
         Raises `ConfigurationError` for options out of range, `JournalError` if the journal is damaged,
         in use or of another job, `APIError` if the first listing fails, and `BulkError`, which carries
@@ -329,6 +336,7 @@ class AssistantsWithRawResponse:
     def update(
         self,
         assistant_id: str,
+        change: AssistantUpdate | None = None,
         *,
         name: str | Unset = UNSET,
         type: AssistantType | Unset = UNSET,
@@ -350,6 +358,7 @@ class AssistantsWithRawResponse:
         return run(
             self._core.update,
             assistant_id,
+            change,
             name=name,
             type=type,
             llm_provider=llm_provider,

@@ -3,7 +3,7 @@
 import contextlib
 import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -71,6 +71,7 @@ def _save_folder(records: Records, folder: Path, *, force: bool, private: bool) 
     there = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
     if there and not force:
         raise FileError(f"{folder}: the folder is not empty: choose another, or say --force to write into it")
+    _refuse_names_of_another_locale(folder, files)
     folder.mkdir(parents=True, exist_ok=True)
     for name, data in files.items():
         with _replacing(folder / name, private=private) as stream:
@@ -78,9 +79,22 @@ def _save_folder(records: Records, folder: Path, *, force: bool, private: bool) 
     return sum(name.lower().endswith(SUFFIX) for name in there - files.keys())
 
 
+def _refuse_names_of_another_locale(folder: Path, names: Iterable[str]) -> None:
+    for name in names:
+        try:
+            os.fsencode(name)
+        except UnicodeEncodeError:
+            shown = name.encode("ascii", "backslashreplace").decode()
+            raise FileError(
+                f"{folder}: this locale cannot hold the file name {shown}: set PYTHONUTF8=1, or another LC_ALL"
+            ) from None
+
+
 def _refuse_to_overwrite(path: Path, *, force: bool) -> None:
     if path.is_dir():
         raise FileError(f"{path}: is a folder: name a file, or write Markdown into it with --format markdown")
+    if not path.parent.is_dir():
+        raise FileError(f"{path}: the folder {path.parent} does not exist: make it first")
     if path.exists() and not force:
         raise FileError(
             f"{path}: the file is there already: choose another name, or say --force to overwrite it"
