@@ -339,10 +339,6 @@ async def _read(response: aiohttp.ClientResponse, most: int) -> bytes | None:
     except BaseException:
         response.close()
         raise
-    if (connection := response.connection) is not None and connection.transport is not None:
-        # The reply is whole and our body is not yet out. Closed politely, the connection would wait for
-        # a peer that has stopped reading.
-        connection.transport.abort()
     response.release()
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
