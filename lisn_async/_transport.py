@@ -41,6 +41,8 @@ from .errors import ConfigurationError
 
 CLOSING = 2.0
 """Seconds that connections have to say goodbye."""
+MOST_STALE = 10
+"""Kept-alive connections that one request may find stale before that counts as a failed attempt."""
 LARGE = 2**20
 """Bytes above which a body is written in pieces, so that the loop is not held up."""
 KEEP_ALIVE = 2.0
@@ -116,6 +118,11 @@ class _Watch:
     ) -> aiohttp.ClientResponse:
         self.request = request
         try:
+            for _ in range(MOST_STALE):
+                with contextlib.suppress(
+                    _StaleConnection
+                ):  # closed by now, and nothing was sent: take another
+                    return await handler(request)
             return await handler(request)
         except (aiohttp.ClientError, OSError) as error:
             raise _Failed from error

@@ -37,9 +37,8 @@ def _text_or_none(value: Any, _: object) -> str | None:
 def _number_or_none(value: Any, _: object) -> float | None:
     if value is None:
         return None
-    if (
-        type(value) in (int, float) and abs(value) < 1e300
-    ):  # not infinite, and no integer too large for a float
+    # Not infinite, and no integer too large for a float.
+    if type(value) in (int, float) and abs(value) < 1e300:
         return float(value)
     raise Unreadable(f"a number field holds {type(value).__name__}")
 

@@ -410,7 +410,9 @@ async def test_what_waits_in_the_kernel_is_seen_before_the_next_request(news: by
     thread = threading.Thread(target=serve)
     thread.start()
     try:
-        async with AsyncLisn("t", base_url=f"http://127.0.0.1:{listening.getsockname()[1]}") as client:
+        async with AsyncLisn(
+            "t", base_url=f"http://127.0.0.1:{listening.getsockname()[1]}", max_retries=0
+        ) as client:
             await client.assistants.list()
             may_push.set()
             pushed.wait(10)  # blocks the loop, on purpose
