@@ -21,8 +21,8 @@ from .source import Item
 class Job:
     """An item that can be sent.
 
-    `item` says what it is, `content` how a row of it is recognised; the two differ under a marker. `rename` has
-    to be sent once it is made, to give it its name. `is_noted` says whether the journal knows of the request
+    `item` says what it is, `content` how a row of it is recognised; the two differ under a `marker`, and `rename`
+    has to be sent once it is made, to give it its name. `is_noted` says whether the journal knows of the request
     under way, `made` is set once it is there, `error` and `believable_at` once its fate is not known.
     """
 
@@ -32,6 +32,7 @@ class Job:
     request: Request[Assistant]
     item: Content
     content: Content
+    marker: str | None = None
     rename: AssistantUpdate | None = None
     is_noted: bool = False
     made: Assistant | None = None
@@ -88,6 +89,7 @@ def marked(job: Job, key: bytes) -> Job:
         job,
         request=_endpoints.create(spec, strict=False),  # the item itself has been validated
         content=marker_content(marker),
+        marker=marker,
         rename=AssistantUpdate(name=job.spec.name)
         if name is UNSET
         else AssistantUpdate(extra_body={"name": name}),

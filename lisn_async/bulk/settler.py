@@ -212,4 +212,6 @@ def unsettled(job: Job, doubt: str) -> LisnError:
         True,
     )
     error.add_note(f"bulk: not settled: {doubt}")
+    if job.marker is not None:
+        error.add_note(f"bulk: if it exists, its name is {job.marker}, or what the service made of that")
     return error
