@@ -11,6 +11,8 @@ import random
 import time
 from collections.abc import Awaitable, Callable
 
+import attrs
+
 from .._calls import Tried
 from .._endpoints import update
 from .._log import bulk_logger as logger
@@ -76,7 +78,10 @@ class Sender:
         if job.rename is None:
             self._desk.created(job, job.made)
             return
-        request = update(job.made.id, job.rename, strict=False)
+        request = attrs.evolve(
+            update(job.made.id, job.rename, strict=False),
+            secrets=job.request.secrets,  # an error may echo what the service has, not only what it is sent now
+        )
         tried = await self._decided(job, request, None)
         if tried is not None and tried.response is not None:
             if self._journal is not None:
