@@ -12,8 +12,8 @@ import attrs
 
 from lisn_async.sandbox._rules import SERVER_OWNED
 
-_Group: TypeAlias = tuple[tuple[str, ...], tuple[Hashable, ...]]
-"""Items of equal content: the names of the fields they sent, and the values."""
+_Group: TypeAlias = int
+"""The number of all items that sent the same: the same fields with the same values."""
 
 _OUTCOMES = ("created", "failed", "unknown")
 _ABSENT = ("absent",)  # no value is compared as this
@@ -45,6 +45,33 @@ class Verdict:
         return not (self.lost or self.duplicated - self.reported or self.unexplained or self.wrong_id)
 
 
+class _Groups:
+    """Which items are of equal content, and which groups of items a row fits."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[tuple[str, ...], dict[tuple[Hashable, ...], _Group]] = {}
+        self._count = 0
+
+    def of_item(self, fields: Mapping[str, Any]) -> _Group:
+        """The group of an item that sent these fields."""
+        names = tuple(sorted(name for name in fields if name not in SERVER_OWNED))
+        numbers = self._numbers.setdefault(names, {})
+        values = tuple(_comparable(fields[name]) for name in names)
+        if values not in numbers:
+            numbers[values] = self._count
+            self._count += 1
+        return numbers[values]
+
+    def fitting(self, content: Mapping[str, Any]) -> tuple[_Group, ...]:
+        """The groups a row of this content could belong to: at most one for each set of fields that items sent."""
+        values = {name: _comparable(value) for name, value in content.items()}
+        found = (
+            numbers.get(tuple(values.get(name, _ABSENT) for name in names))
+            for names, numbers in self._numbers.items()
+        )
+        return tuple(number for number in found if number is not None)
+
+
 @attrs.frozen
 class _Item:
     group: _Group
@@ -61,14 +88,9 @@ def judged(
 ) -> Verdict:
     """The verdict on `items`, given the id and the content of every assistant there is."""
     old, reported = _ids("before", before), _ids("surplus", surplus)
-    sent = [_item(place, item) for place, item in enumerate(items)]
-    groups = {item.group for item in sent}
-    shapes = {shape for shape, _ in groups}
-    rows = {
-        found: tuple(group for group in _groups(content, shapes) if group in groups)
-        for found, content in contents
-        if found not in old
-    }
+    groups = _Groups()
+    sent = [_item(place, item, groups) for place, item in enumerate(items)]
+    rows = {found: groups.fitting(content) for found, content in contents if found not in old}
 
     outcomes = Counter(item.outcome if item.outcome in _OUTCOMES else "none" for item in sent)
     named = [item for item in sent if item.outcome == "created" and (item.id in rows or item.id in old)]
@@ -122,21 +144,14 @@ def _unaccounted(rows: Sequence[tuple[str, tuple[_Group, ...]]], free: Counter[_
     return [found for found, groups in rows if not find_room(groups, set())]
 
 
-def _groups(content: Mapping[str, Any], shapes: Iterable[tuple[str, ...]]) -> list[_Group]:
-    """The groups that a row of this content could belong to, one for each set of fields that items sent."""
-    values = {name: _comparable(value) for name, value in content.items()}
-    return [(shape, tuple(values.get(name, _ABSENT) for name in shape)) for shape in shapes]
-
-
-def _item(place: int, item: object) -> _Item:
+def _item(place: int, item: object, groups: _Groups) -> _Item:
     fields = item.get("fields") if isinstance(item, Mapping) else None
     if not isinstance(item, Mapping) or not isinstance(fields, Mapping):
         # ValueError for a wrong type too: items come over HTTP as well.
         raise ValueError(f"Item {place} is not {{'fields': {{...}}, 'outcome': ..., 'id': ...}}.")  # noqa: TRY004
-    shape = tuple(sorted(name for name in fields if name not in SERVER_OWNED))
     named = item.get("id")
     return _Item(
-        group=(shape, tuple(_comparable(fields[name]) for name in shape)),
+        group=groups.of_item(fields),
         outcome=item.get("outcome"),
         id=named if isinstance(named, str) else "",
     )

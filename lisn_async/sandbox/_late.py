@@ -52,14 +52,14 @@ class LateCommits:
                 self._waiting = [other for other in self._waiting if other is not future]
 
     def _carry_out(self, number: int, commit: Callable[[], object]) -> None:
-        if number not in self._due:  # dropped by another thread in this very moment
-            return
-        try:
-            commit()
-        finally:
-            with self._lock:
+        # With the lock: another thread that has dropped it may rely on it not happening any more.
+        with self._lock:
+            try:
+                if number in self._due:
+                    commit()
+            finally:
                 self._due.pop(number, None)
-            self._wake_if_quiet()
+        self._wake_if_quiet()
 
     def _wake_if_quiet(self) -> None:
         with self._lock:

@@ -29,8 +29,10 @@ class Server:
         self._web = web.Server(_noting_what_is_under_way(handle), handler_cancellation=True)
         self._listener: asyncio.Server | None = None
         self._address: _sockets.Address | None = None
+        self._reserved: socket.socket | None = None  # the port's, while nobody listens
         self._outage: asyncio.Task[None] | None = None
         self._outage_ends = 0.0
+        self._is_stopping = False
 
     async def start(self, sock: socket.socket) -> None:
         """Accept connections on `sock`, which is bound already."""
@@ -47,28 +49,25 @@ class Server:
 
     def refuse(self, seconds: float) -> None:
         """Refuse every connection for so long, and end the idle ones; those with a request under way go on."""
-        if self._listener is None or self._address is None:
-            raise RuntimeError("The server was not started yet.")
+        if self._listener is None or self._address is None or self._is_stopping:
+            return
         loop = asyncio.get_running_loop()
         self._outage_ends = max(self._outage_ends, loop.time() + seconds)
-        if self._outage is None:
+        if self._reserved is None:
             self._listener.close()
             # Bound and not listening: that is what refuses, and keeps the port from being given to somebody else.
-            self._outage = loop.create_task(self._end_outage(self._address.bind()))
+            self._reserved = self._address.bind()
+            self._outage = loop.create_task(self._end_outage(self._reserved))
         for connection in self._web.connections:
             if isinstance(connection, _Connection):
                 connection.end_if_idle()
 
     async def _end_outage(self, reserved: socket.socket) -> None:
         loop = asyncio.get_running_loop()
-        try:
-            while (left := self._outage_ends - loop.time()) > 0:
-                await asyncio.sleep(left)
-            self._outage = None
-            await self._listen(reserved)
-        except asyncio.CancelledError:
-            reserved.close()
-            raise
+        while (left := self._outage_ends - loop.time()) > 0:
+            await asyncio.sleep(left)
+        self._reserved = None
+        await self._listen(reserved)
 
     async def stop(self) -> None:
         """Stop at once, whatever hangs, and leave nothing open.
@@ -76,10 +75,13 @@ class Server:
         aiohttp's own shutdown waits for handlers first, and takes a limit of 0 s for no limit. Here every
         connection is broken off, which cancels its handler.
         """
+        self._is_stopping = True
         if self._outage is not None:
             self._outage.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._outage
+        if self._reserved is not None:
+            self._reserved.close()
         if self._listener is not None:
             self._listener.close()
         await asyncio.sleep(0)  # a connection accepted in this very moment comes to light

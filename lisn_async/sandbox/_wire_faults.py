@@ -10,7 +10,7 @@ from lisn_async.sandbox._bomb import bomb
 from lisn_async.sandbox._faults import Fault
 from lisn_async.sandbox._messages import Reply, error
 
-_FILLER = b'{"id":"ast_000000000000","name":"half of this never arrives"}'
+_FILLER = b'{"id":"ast_000000000000","name":"nothing of this was stored"}'
 _GARBAGE = b"\x00\x16\x03\x01 This is no HTTP. \xff\xfe\r\n\r\n"
 _PAGE = b"<!doctype html>\n<title>Maintenance</title>\n<h1>We will be back soon</h1>\n"
 _BODYLESS = (204, 304)
