@@ -23,6 +23,7 @@ import ssl
 import struct
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from types import SimpleNamespace
 from typing import Any, Literal, TypeAlias
 
 import attrs
@@ -30,7 +31,7 @@ import pytest
 import trustme
 
 Down: TypeAlias = Literal["no name", "refused", "full", "closes at once", "resets at once"]
-Place: TypeAlias = Literal["api", "down", "idle", "tls", "certificate", "proxy"]
+Place: TypeAlias = Literal["api", "down", "idle", "idle, unseen", "tls", "certificate", "proxy"]
 
 HOST = "127.0.0.1"
 NAME = "api.lisn.test"
@@ -53,13 +54,13 @@ class Line:
         """Wait until something can be read, and leave it unread; False at the end of the connection."""
         if self.buffer:
             return True
-        loop = asyncio.get_running_loop()
-        readable = loop.create_future()
-        loop.add_reader(self.sock, lambda: readable.done() or readable.set_result(None))
+        loop, descriptor = asyncio.get_running_loop(), self.sock.fileno()
+        readable = asyncio.Event()
+        loop.add_reader(descriptor, readable.set)
         try:
-            await readable
+            await readable.wait()
         finally:
-            loop.remove_reader(self.sock)
+            loop.remove_reader(descriptor)
         return bool(self.sock.recv(1, socket.MSG_PEEK))
 
     async def head(self) -> bytes:
@@ -119,7 +120,9 @@ class Line:
         if method == "POST":
             self.operation = "duplicate" if self.target.endswith("/duplicate") else "create"
         else:
-            self.operation = {"PATCH": "update", "DELETE": "delete"}.get(method, "get" if self.target else "list")
+            self.operation = {"PATCH": "update", "DELETE": "delete"}.get(
+                method, "get" if self.target else "list"
+            )
 
 
 Behaviour: TypeAlias = Callable[[Line], Awaitable[None]]
@@ -169,19 +172,25 @@ class Listener:
                 filler.close()
         self.down = None
 
-    async def hang_up(self, last_words: Callable[[Line], None] | None = None) -> None:
-        """End every idle connection, as a server does that keeps none for long."""
-        idle = dict(self._lines)
-        for line, task in idle.items():
+    def hang_up(self, last_words: Callable[[Line], None] | None = None) -> None:
+        """End every idle connection, as a server does that keeps none for long.
+
+        At once: the client's kernel knows it before the client's loop has had a chance to notice.
+        """
+        for line, task in self._lines.items():
             if last_words is not None:
                 last_words(line)
+            asyncio.get_running_loop().remove_reader(line.sock)
+            line.sock.close()
             task.cancel()
-        await asyncio.gather(*idle.values(), return_exceptions=True)
 
     async def settled(self) -> None:
         """Wait until every connection has been dealt with to its end."""
         while self._tasks:
-            await asyncio.gather(*self._tasks)
+            ends = await asyncio.gather(*self._tasks, return_exceptions=True)
+            for end in ends:
+                if isinstance(end, Exception):
+                    raise end
 
     async def aclose(self) -> None:
         await self._stop_accepting()
@@ -512,13 +521,16 @@ class Scene:
     def __attrs_post_init__(self) -> None:
         self.entry = self.api
 
-    def set_up(self, failure: Failure) -> dict[str, Any]:
+    def set_up(self, failure: Failure, *, is_tls: bool = False) -> dict[str, Any]:
         """Open what stands before the API; the options with which a client gets there."""
         options: dict[str, Any] = {"base_url": f"http://{self.api.address}", "timeout": TIMEOUT}
         if failure.what == "no name":
             options |= {"base_url": f"http://{NAME}:{self.api.port}", "allow_insecure_http": True}
         if failure.place in ("tls", "certificate", "proxy"):
             options |= self._behind_tls(is_proxied=failure.place == "proxy")
+        elif is_tls:
+            options |= self._behind_tls(is_proxied=False)
+            self.entry = self.api
         return options
 
     def _behind_tls(self, *, is_proxied: bool) -> dict[str, Any]:
@@ -542,17 +554,18 @@ class Scene:
             self.is_passing = fails == 1
             await self.api.go_down(failure.what)
         elif failure.place == "idle":
-            await self.api.hang_up(failure.what)
+            await self.end_idle_connections(failure.what)
+        elif failure.place == "idle, unseen":
+            self.api.hang_up(failure.what)
         elif failure.place == "certificate":
             self.entry.context = contexts()[1]
         else:
             self.entry.script = iter([failure.what] * fails)
 
-    async def end_idle_connections(self) -> None:
+    async def end_idle_connections(self, last_words: Callable[[Line], None] | None = None) -> None:
         """What the client kept is stale now: it has to make a new connection."""
-        await self.api.hang_up()
-        for front in self._more:
-            await front.settled()
+        self.api.hang_up(last_words)
+        await self.settled()
 
     async def wait(self, seconds: float) -> None:
         """Stands for the client's sleep."""
@@ -611,7 +624,8 @@ async def scene(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Scene]:
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
         return look_up(HOST, *rest, **options)
 
-    monkeypatch.setattr("lisn_async._calls.asyncio.sleep", wait)
+    # Not asyncio's own: aiohttp gives way by it while it writes a large body.
+    monkeypatch.setattr("lisn_async._calls.asyncio", SimpleNamespace(sleep=wait))
     monkeypatch.setattr(loop, "sock_connect", sock_connect)
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     api.up()

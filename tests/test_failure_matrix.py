@@ -6,7 +6,6 @@ What is counted are commits on the server, never what the client says of itself.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from typing import Any, Literal, TypeAlias
 
 import attrs
@@ -80,7 +79,7 @@ class Row:
     commits: int = 0
     prompt: str = attrs.field(default=SHORT, kw_only=True)
     needs_hook: bool = attrs.field(default=False, kw_only=True)
-    """Whether it can be arranged only in the loop of the test."""
+    """Whether it can only be arranged in the loop of the test, by its clock or its way to connect."""
 
     @property
     def may_act(self) -> bool:
@@ -90,7 +89,12 @@ class Row:
     @property
     def arrives(self) -> bool:
         """Whether the API sees the request at all."""
-        return self.failure.place in ("api", "idle")
+        return self.failure.place == "api" or self.is_idle
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it happens to a connection that nobody is using."""
+        return self.failure.place.startswith("idle")
 
 
 def at_api(serve: Any) -> Failure:
@@ -112,13 +116,18 @@ def committed(then: Any) -> Failure:
 ANOTHER = say(answer(b'{"id":"ast_0","name":"n"}'))
 GARBAGE = b"\x00\xff not http at all\r\n\r\n"
 UNAVAILABLE = "503 Service Unavailable"
-CONNECTION, TIMED_OUT, RESPONSE, STATUS = APIConnectionError, APITimeoutError, APIResponseError, APIStatusError
+CONNECTION, TIMED_OUT, RESPONSE, STATUS = (
+    APIConnectionError,
+    APITimeoutError,
+    APIResponseError,
+    APIStatusError,
+)
 SERVER = InternalServerError
 
 # fmt: off
 TABLE = [
     # nothing was sent                                                   create     duplicate  update     delete     get        error
-    Row("no such name",                Failure("down", "no name"),        "yes",     "yes",     "yes",     "yes",     "yes",     CONNECTION),
+    Row("no such name",                Failure("down", "no name"),        "yes",     "yes",     "yes",     "yes",     "yes",     CONNECTION, needs_hook=True),
     Row("refused",                     Failure("down", "refused"),        "yes",     "yes",     "yes",     "yes",     "yes",     CONNECTION),
     Row("connect timeout",             Failure("down", "full"),           "yes",     "yes",     "yes",     "yes",     "yes",     TIMED_OUT, needs_hook=True),
     Row("closed before our first byte", Failure("down", "closes at once"), "yes",    "yes",     "yes",     "yes",     "yes",     CONNECTION, needs_hook=True),
@@ -141,6 +150,10 @@ TABLE = [
     Row("closed while idle",           Failure("idle", None),             "done",    "done",    "done",    "done",    "done",    CONNECTION),
     Row("reset while idle",            Failure("idle", linger),           "done",    "done",    "done",    "done",    "done",    CONNECTION),
     Row("408 while idle",              Failure("idle", push_408),         "done",    "done",    "done",    "done",    "done",    CONNECTION),
+
+    Row("closed just now",             Failure("idle, unseen", None),     "done",    "done",    "done",    "done",    "done",    CONNECTION),
+    Row("reset just now",              Failure("idle, unseen", linger),   "done",    "done",    "done",    "done",    "done",    CONNECTION),
+    Row("408 just now",                Failure("idle, unseen", push_408), "done",    "done",    "done",    "done",    "done",    CONNECTION),
 
     # something was sent, nothing was done: the client cannot know        create     duplicate  update     delete     get        error
     Row("closed, nothing read",        at_api(close),                     "unknown", "unknown", "yes",     "yes",     "yes",     CONNECTION),
@@ -190,14 +203,20 @@ def cells() -> list[Any]:
         pytest.param(row, operation, connection, id=f"{row.name}-{operation}-{connection}")
         for row in TABLE
         for operation in OPERATIONS
-        for connection in ("fresh", "kept")
-        if getattr(row, operation) != "-" and is_possible(row, connection)
+        for connection in connections(row)
+        if getattr(row, operation) != "-"
     ]
 
 
-def is_possible(row: Row, connection: str) -> bool:
-    """An idle connection has to be there to end, and the address behind a name is remembered."""
-    return (connection == "kept") if row.failure.place == "idle" else True
+def connections(row: Row) -> tuple[str, ...]:
+    """Those on which it can happen: what failed before the API was reached says of itself whether it is TLS."""
+    if row.failure.what == "no name":
+        return ("fresh",)  # an address is remembered
+    if row.failure.place == "idle":
+        return ("kept", "kept TLS")
+    if row.is_idle:
+        return ("kept",)
+    return ("fresh", "kept", "kept TLS") if row.failure.place == "api" else ("fresh", "kept")
 
 
 def call(client: Any, operation: str, prompt: str) -> Any:
@@ -237,7 +256,7 @@ class Expected:
 def expected(row: Row, operation: str, story: Story) -> Expected:
     word: Word = getattr(row, operation)
     if word == "done":
-        return Expected(attempts=1, failed=0 if row.failure.place == "idle" else 1, is_error=False, is_unknown=False)
+        return Expected(attempts=1, failed=0 if row.is_idle else 1, is_error=False, is_unknown=False)
     if word != "yes":
         return Expected(attempts=1, failed=1, is_error=True, is_unknown=word == "unknown")
     failed = min(story.fails, 1 + story.max_retries)
@@ -280,10 +299,11 @@ async def test_the_server_sees_what_the_table_says(
     scene: Scene, row: Row, operation: str, connection: str, story: Story
 ) -> None:
     what = expected(row, operation, story)
-    async with AsyncLisn("tok-0123", **scene.set_up(row.failure), max_retries=story.max_retries) as client:
-        if connection == "kept":
+    options = scene.set_up(row.failure, is_tls=connection == "kept TLS")
+    async with AsyncLisn("tok-0123", **options, max_retries=story.max_retries) as client:
+        if connection != "fresh":
             await client.assistants.list()
-            if row.failure.place not in ("api", "idle"):
+            if not row.arrives:
                 await scene.end_idle_connections()
         await scene.fail(row.failure, story.fails)
         if what.is_error:
@@ -294,3 +314,39 @@ async def test_the_server_sees_what_the_table_says(
             await call(client, operation, row.prompt)
     await scene.settled()
     check_server(scene, row, operation, what)
+
+
+@pytest.mark.parametrize(
+    ("row", "connection"),
+    [
+        pytest.param(row, connection, id=f"{row.name}-{connection}")
+        for row in TABLE
+        for connection in ("fresh", "kept")
+        if connection in connections(row)
+        if not (row.needs_hook or (row.error is TIMED_OUT and connection == "kept"))
+    ],
+)
+async def test_blocking_code_sees_what_the_table_says(scene: Scene, row: Row, connection: str) -> None:
+    """The column of `create`, through the loop of `lisn_sync`, where time takes its time."""
+    story = STORIES[1]
+    what = expected(row, "create", story)
+    options = scene.set_up(row.failure) | ({"timeout": 0.5} if row.error is TIMED_OUT else {})
+
+    def first() -> None:
+        if connection != "fresh":
+            client.assistants.list()
+
+    with lisn_sync.Lisn("tok-0123", **options) as client:
+        await asyncio.to_thread(first)
+        if connection != "fresh" and not row.arrives:
+            await scene.end_idle_connections()
+        await scene.fail(row.failure, story.fails)
+        if what.is_error:
+            with pytest.raises(APIError) as caught:
+                await asyncio.to_thread(call, client, "create", row.prompt)
+            check_error(row, caught.value, what)
+        else:
+            await asyncio.to_thread(call, client, "create", row.prompt)
+        await asyncio.to_thread(client.close)
+    await scene.settled()
+    check_server(scene, row, "create", what)
