@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Literal, TypeAlias
 
+import aiohttp
 import attrs
 import pytest
 
@@ -314,6 +315,35 @@ async def test_the_server_sees_what_the_table_says(
             await call(client, operation, row.prompt)
     await scene.settled()
     check_server(scene, row, operation, what)
+
+
+@pytest.mark.parametrize(
+    ("row", "operation", "connection"),
+    [cell for cell in cells() if cell.values[1] in ("create", "duplicate")],
+)
+async def test_a_borrowed_session_knows_less_and_never_claims_more(
+    scene: Scene, row: Row, operation: str, connection: str
+) -> None:
+    """It cannot tell what was sent: it may say "unknown" too often, never too rarely."""
+    options = scene.set_up(row.failure, is_tls=connection == "kept TLS")
+    async with aiohttp.ClientSession() as session:
+        client = AsyncLisn("tok-0123", **options, session=session)
+        if connection != "fresh":
+            await client.assistants.list()
+            if not row.arrives:
+                await scene.end_idle_connections()
+        await scene.fail(row.failure, fails=1)
+        try:
+            await call(client, operation, row.prompt)
+        except APIError as error:
+            is_told = error.outcome_unknown
+        else:
+            is_told = True
+    await scene.settled()
+    assert scene.api.commits in ([], [operation])
+    assert is_told or not scene.api.commits
+    assert not (is_told and row.create == "refused")
+    assert scene.elsewhere.connections == 0
 
 
 @pytest.mark.parametrize(

@@ -17,12 +17,15 @@ from typing import Any
 
 def stay_at_home() -> None:
     """Whatever a library wants to tell the world, it cannot."""
-    connect, look_up = socket.socket.connect, socket.getaddrinfo
+    look_up = socket.getaddrinfo
 
-    def connect_here(self: socket.socket, address: Any) -> None:
-        if address[0] != "127.0.0.1":
-            raise PermissionError(f"only loopback, not {address[0]}")
-        connect(self, address)
+    def only_here(connect: Callable[[socket.socket, Any], Any]) -> Callable[[socket.socket, Any], Any]:
+        def connect_here(self: socket.socket, address: Any) -> Any:
+            if address[0] != "127.0.0.1":
+                raise PermissionError(f"only loopback, not {address[0]}")
+            return connect(self, address)
+
+        return connect_here
 
     def look_up_here(host: Any, *rest: Any, **options: Any) -> Any:
         if host != "127.0.0.1":
@@ -30,7 +33,7 @@ def stay_at_home() -> None:
         return look_up(host, *rest, **options)
 
     for name in ("connect", "connect_ex"):
-        setattr(socket.socket, name, connect_here)
+        setattr(socket.socket, name, only_here(getattr(socket.socket, name)))
     socket.getaddrinfo = look_up_here
 
 

@@ -92,14 +92,15 @@ async def _is_unknown(server: _Failing) -> bool:
 async def _peer(name: str) -> Row:
     async with _failing() as servers:
         try:
-            version = await _in_its_environment(name, servers)
+            version, said = await _in_its_environment(name, servers)
         except (OSError, TimeoutError, ValueError, KeyError) as error:
             return _skipped(name, f"it did not run ({str(error) or type(error).__name__})")
-    return _row(f"{name} {version}", servers)
+    idle = {mode: said[mode] for mode, server in servers.items() if not server.commits}
+    return _row(f"{name} {version}", servers, note=f"sent nothing: {idle}" if idle else "")
 
 
-async def _in_its_environment(name: str, servers: Mapping[str, _Failing]) -> str:
-    """Have the library create one thing in every mode; its version."""
+async def _in_its_environment(name: str, servers: Mapping[str, _Failing]) -> tuple[str, dict[str, str]]:
+    """Have the library create one thing in every mode; its version, and what it said in each."""
     ports = {mode: (server.port, server.patience) for mode, server in servers.items()}
     with tempfile.TemporaryDirectory() as home:
         process = await asyncio.create_subprocess_exec(
@@ -120,7 +121,8 @@ async def _in_its_environment(name: str, servers: Mapping[str, _Failing]) -> str
                 await process.wait()
     if process.returncode:
         raise ValueError(complaint.decode(errors="replace").strip().splitlines()[-1][:200])
-    return str(json.loads(printed)["version"])
+    report = json.loads(printed)
+    return report["version"], report["said"]
 
 
 def _skipped(name: str, why: str) -> Row:
