@@ -1,5 +1,6 @@
 """ElevenLabs' library, `POST /v1/convai/agents/create`."""
 
+# mypy: disable-error-code="import-not-found"
 from __future__ import annotations
 
 from typing import Any

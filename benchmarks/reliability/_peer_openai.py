@@ -1,5 +1,6 @@
 """OpenAI's library, `POST /assistants`."""
 
+# mypy: disable-error-code="import-not-found"
 from __future__ import annotations
 
 import warnings

@@ -1,5 +1,6 @@
 """Retell's library, `POST /create-retell-llm`."""
 
+# mypy: disable-error-code="import-not-found"
 from __future__ import annotations
 
 from typing import Any
