@@ -106,8 +106,10 @@ def test_without_the_cli_extra_one_line_says_how_to_install_it(module: str):
 def test_1484_real_prompts_survive_import_restart_and_export_byte_for_byte(tmp_path: Path):
     database = str(tmp_path / "file.db")
     maps = ["--map", "act=name", "--map", "prompt=system_prompt"]
+    prompts = tmp_path / PROMPTS.name
+    prompts.write_bytes(PROMPTS.read_bytes())
     with served(database) as place:
-        done = lisn("import", str(PROMPTS), *maps, *PLAN, "--json", **place)
+        done = lisn("import", str(prompts), *maps, *PLAN, "--json", **place)
         assert done.returncode == 0, done.stderr
         summary = json.loads(done.stdout)
         assert (summary["created"], summary["failed"], summary["unknown"]) == (1484, 0, 0)
@@ -286,6 +288,7 @@ def test_a_webhook_secret_is_taken_from_the_environment_or_a_file_and_not_shown(
         (["assistants", "update", "ast_1", "--null", "name"], 2, "name: must not be null"),
         (["import"], 2, "FILE requires an argument"),
         (["import", "no-such.csv"], 2, "no-such.csv: No such file"),
+        (["import", "no-such.csv", "--json"], 2, "no-such.csv: No such file"),
         (["import", "--dryrun"], 2, "there is no such option"),
         (["import", "-"], 2, "stdin has no suffix"),
         (["import", "x.csv", "--format", "xml"], 2, "Choose from"),
@@ -303,8 +306,10 @@ def test_wrong_use_gets_one_clear_message_and_changes_nothing(
     here: Any, lisn_sandbox: Sandbox, arguments: list[str], status: int, message: str
 ):
     done = here(*arguments)
-    assert (done.returncode, done.stdout) == (status, "")
+    assert done.returncode == status
     assert done.stderr.startswith("error: ")
+    told = json.dumps({"error": done.stderr[len("error: ") : -1]}, ensure_ascii=False)
+    assert done.stdout == (f"{told}\n" if "--json" in arguments else "")
     assert message in done.stderr
     assert done.stderr.count("\n") == 1
     assert lisn_sandbox.commits() == []
