@@ -103,7 +103,10 @@ def _run_parsed(tokens: Sequence[str]) -> int:
             if inspect.iscoroutine(result):
                 result = run(result)
     except CycloptsError as error:
-        message, status = f"{str(error).rstrip('.')}. See `lisn --help`, or --help after a command", WRONG_USE
+        message, status = (
+            f"{str(error).rstrip('.?')}. See `lisn --help`, or --help after a command",
+            WRONG_USE,
+        )
     except (UsageError, FileError) as error:
         message, status = str(error), WRONG_USE
     except LisnError as error:
