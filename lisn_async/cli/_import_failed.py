@@ -108,7 +108,8 @@ def _beside(file: str, format: FileFormat) -> str | None:
     path = place_of(file)
     if path is None:
         return None
-    stem, suffix = (path.name, "") if format == "markdown" else (path.stem, path.suffix)
+    has_suffix = format != "markdown" and not SAID_BEFORE.fullmatch(path.suffix)
+    stem, suffix = (path.stem, path.suffix) if has_suffix else (path.name, "")
     before = SAID_BEFORE.fullmatch(stem)
     if before:
         return str(path.with_name(f"{before[1]}-{int(before[2] or 1) + 1}{suffix}"))
