@@ -38,6 +38,7 @@ anything = st.one_of(
     st.binary(max_size=60),
     st.lists(st.one_of(st.sampled_from(PIECES), st.binary(max_size=3)), max_size=12).map(b"".join),
 )
+DEEP = b"[" * 300 + b"]" * 300
 EXAMPLES = [
     b"[" * 5000,
     b'{"a":' * 5000,
@@ -49,8 +50,12 @@ EXAMPLES = [
 
 
 def check(row: Row) -> None:
-    """A row that nothing behind the reader can stumble over."""
+    """A row that nothing behind the reader can stumble over: it can be kept, and written again."""
     assert row.where
+    with Spool() as spool:
+        spool.add(row.where, row.values, is_good=True)
+        assert [kept.values for kept in spool] == [row.values]
+    write_records([row.values], io.BytesIO(), "json", ())
     assert row.values == {} or not row.problems
     assert all(isinstance(name, str) for name in row.values)
 
@@ -65,6 +70,9 @@ def check(row: Row) -> None:
 @example(data=EXAMPLES[3])
 @example(data=EXAMPLES[4])
 @example(data=EXAMPLES[5])
+@example(data=EXAMPLES[6])
+@example(data=EXAMPLES[7])
+@example(data=EXAMPLES[8])
 def test_any_bytes_are_rows_or_a_file_error(format: str, loader: str, data: bytes):
     with pytest.MonkeyPatch.context() as patch:
         if loader == "python":

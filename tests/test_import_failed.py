@@ -63,6 +63,18 @@ def test_a_failed_row_is_written_as_it_was_read_and_taken_by_the_same_command_li
     assert made["system_prompt"] == wanted["system_prompt"]
 
 
+def test_a_mapped_column_that_a_failed_row_does_not_have_is_there_for_map(
+    here: Any, lisn_sandbox: Sandbox, tmp_path: Path
+):
+    (tmp_path / "in.jsonl").write_text(
+        '{"title": "a", "system_prompt": "1", "about": "x"}\n{"title": "b", "system_prompt": "2"}\n'
+    )
+    lisn_sandbox.faults = SECOND_FAILS
+    here("import", str(tmp_path / "in.jsonl"), *PLAN, "--map", "about=description")
+    done = here("import", str(tmp_path / "in.failed.jsonl"), *PLAN, "--map", "about=description")
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_folder_of_markdown_keeps_its_file_names(here: Any, lisn_sandbox: Sandbox, tmp_path: Path):
     (tmp_path / "md").mkdir()
     for name in ("x", "Y y", "z"):
