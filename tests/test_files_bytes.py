@@ -9,6 +9,7 @@ import yaml
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from lisn_async.cli._spool import Spool
 from lisn_async.cli.files import (
     FileError,
     Row,
@@ -46,6 +47,9 @@ EXAMPLES = [
     b'- a: "\\UFFFFFFFF"',
     b'- a: "\\ud800"',
     b"- &a [*a]",
+    b'[{"a": 1e999}]',
+    b'{"a":%b}' % DEEP,
+    b'[{"a":%b}]' % DEEP,
 ]
 
 

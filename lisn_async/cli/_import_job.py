@@ -52,7 +52,7 @@ class Job:
         from lisn_async import AssistantCreate
 
         for index, row in enumerate(spool):
-            self.failures.append(not row.is_good)
+            self.failures.append(0)
             if row.is_good:
                 self.handed_out += 1
                 self._where[index] = row.where
