@@ -39,7 +39,7 @@ anything = st.one_of(
     st.binary(max_size=60),
     st.lists(st.one_of(st.sampled_from(PIECES), st.binary(max_size=3)), max_size=12).map(b"".join),
 )
-DEEP = b"[" * 300 + b"]" * 300
+DEEP = b"[" * 900 + b"]" * 900
 EXAMPLES = [
     b"[" * 5000,
     b'{"a":' * 5000,
