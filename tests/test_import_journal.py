@@ -141,8 +141,10 @@ def test_a_changed_input_is_told_what_it_can_do(here: Any, lisn_sandbox: Sandbox
     table(tmp_path, THREE.replace("a,1", "other,1"))
     done = here("import", file, *PLAN, *ONE_AT_A_TIME)
     assert done.returncode == 2
-    assert "--fresh forgets it, and creates 2 assistants of the earlier run again" in done.stderr
-    assert "--journal OTHER" in done.stderr
+    assert "mended in " in done.stderr
+    assert "in.failed.csv, not in the input. --fresh forgets the earlier run, --journal OTHER" in done.stderr
+    assert "also the 2 that it created" in done.stderr
+    assert "run the same command" not in done.stderr
     assert names(lisn_sandbox) == ["a", "c"]
     assert files(tmp_path) == ["in.csv", "in.csv.journal", "in.failed.csv"], (
         "what is to be mended is still there"

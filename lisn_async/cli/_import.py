@@ -147,7 +147,7 @@ def _end(
     """Says what became of the rows; the journal goes last, when nothing can get lost any more."""
     goes = journal.goes_after(everything_created=job.is_complete, anything_sent=job.handed_out > 0)
     stays = None if goes else journal.path
-    message = _explain(job.error, journal) if job.error else None
+    message = _explain(job.error, journal, place) if job.error else None
     failed_file = None
     if job.new or job.failed or job.unknown or not (job.error or job.interrupted):
         report_job(job)
@@ -168,9 +168,9 @@ def _end(
     return DONE if job.is_complete else SOME_FAILED
 
 
-def _explain(error: "LisnError", journal: ImportJournal) -> str:
+def _explain(error: "LisnError", journal: ImportJournal, place: FailedPlace) -> str:
     from lisn_async import JournalError
 
     if isinstance(error, JournalError) and journal.path is not None:
-        return advice(journal.path, str(error))
+        return advice(journal.path, place.path if place.holds_something else None, str(error))
     return explain(error)

@@ -37,7 +37,7 @@ class FailedPlace:
 
         What lies there is ours if this run continues, or starts over, an import that left it there.
         """
-        if self.path is None or is_ours or not self._holds_something():
+        if is_ours or not self.holds_something:
             return
         raise UsageError(
             f"{self.path} is there already, where the rows would go that fail now: if it is of an earlier import,"
@@ -46,7 +46,7 @@ class FailedPlace:
 
     def remove(self) -> None:
         """Removes what an earlier run left beside the input, now that nothing of it is left to do."""
-        if self.path is None or not self._holds_something():
+        if self.path is None or not self.holds_something:
             return
         if self.is_named:
             _output.say(f"{self.path} is of an earlier run; nothing that is in it failed this time")
@@ -61,8 +61,12 @@ class FailedPlace:
                 f"{self.path} is of an earlier run and out of date, and cannot be removed: {error}"
             )
 
-    def _holds_something(self) -> bool:
-        path = Path(self.path or "")
+    @property
+    def holds_something(self) -> bool:
+        """Whether an earlier run, or somebody else, has left something there."""
+        if self.path is None:
+            return False
+        path = Path(self.path)
         return any(path.iterdir()) if path.is_dir() else path.exists()
 
 

@@ -12,7 +12,6 @@ import attrs
 from lisn_async.cli import _output
 from lisn_async.cli._stop import UsageError
 from lisn_async.cli.files.formats import STREAM
-from lisn_async.cli.files.row import shorten
 
 try:
     import fcntl
@@ -194,7 +193,7 @@ def _read(file: IO[bytes]) -> Earlier | None:
     return Earlier(created=states.count("created"), unsure=states.count("sent"))
 
 
-def advice(path: str, message: str) -> str:
+def advice(path: str, failed_file: str | None, message: str) -> str:
     """What to do about a journal that does not fit, behind what the engine says about it."""
     if "in use" in message:
         return in_use(path)
@@ -203,12 +202,9 @@ def advice(path: str, message: str) -> str:
     earlier = earlier_of(path)
     if earlier is None:
         return f"{message}. Name another with --journal OTHER"
-    cost = (
-        f", and creates {_output.count(earlier.created, 'assistant')} of the earlier run again"
-        if earlier.created
-        else ""
-    )
+    mend = f". Rows that failed are to be mended in {failed_file}, not in the input" if failed_file else ""
+    cost = f", also the {earlier.created:,} that it created" if earlier.created else ""
     return (
-        f"{message}. To finish the earlier run, give it what it had. --fresh forgets it{cost};"
-        f" --journal OTHER keeps {shorten(path)} and starts one of its own"
+        f"{message}{mend}. --fresh forgets the earlier run, --journal OTHER leaves it alone;"
+        f" both create every row{cost}"
     )

@@ -47,7 +47,7 @@ def report_rest(job: Job, journal: str | None, failed_file: str | None) -> None:
     """How to go on, if anything is left to do. `journal` is the one that stays."""
     if job.interrupted:
         _output.say(f"interrupted: {_under_way(job)}{_how_to_finish(job, journal)}")
-    elif journal and (job.failed or job.unknown or job.error):
+    elif journal and not job.error and (job.failed or job.unknown):
         instead = " (that, or the file of failed rows: not both)" if failed_file else ""
         _output.say(
             f"to try again what was not created{instead}, run the same command: {again()}\n"
