@@ -43,11 +43,11 @@ def object_row(value: object, where: str, line: int) -> Row:
 def _is_too_deep(value: dict[str, Any]) -> bool:
     level: list[Any] = [item for item in value.values() if isinstance(item, dict | list)]
     for _ in range(DEEPEST):
-        if not level:
-            return False
         below = (item.values() if isinstance(item, dict) else item for item in level)
         level = [item for items in below for item in items if isinstance(item, dict | list)]
-    return True
+        if not level:
+            return False
+    return bool(level)
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
