@@ -1,6 +1,6 @@
 """`lisn import`: a file of assistants, checked as a whole, then created concurrently."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -19,6 +19,8 @@ from lisn_async.cli.files import FileFormat, format_of, read_rows
 
 if TYPE_CHECKING:
     from lisn_async import AsyncLisn, LisnError
+
+Exact = Literal["content", "marker"]
 
 
 def import_(
@@ -81,6 +83,13 @@ def import_(
     give_up_after: Annotated[
         float, Parameter(help="Seconds without a single success after which the rest is given up.")
     ] = 300.0,
+    exact: Annotated[
+        Exact,
+        Parameter(
+            help="How a row whose reply was lost is looked for: by its content, or by a marker, a name for a moment"
+            " that only this import knows. For servers that change content, or that others write to meanwhile."
+        ),
+    ] = "content",
     json: Annotated[bool, Parameter(name="--json", help="Print a summary as JSON on stdout.")] = False,
     connection: Connection = USUAL,
 ) -> int:
@@ -126,6 +135,7 @@ def import_(
             "journal": kept.path,
             "settle": settle,
             "give_up_after": give_up_after,
+            "exact": exact,
         }
         _carry_out(job, client, spool, columns, options)
         failed_rows = FailedRows(spool, job.failures, columns, chosen, with_secrets)
@@ -165,7 +175,7 @@ def _end(
         return INTERRUPTED
     if job.error:
         return status_of(job.error)
-    return DONE if job.is_complete else SOME_FAILED
+    return DONE if job.is_complete and not job.surplus else SOME_FAILED
 
 
 def _explain(error: "LisnError", journal: ImportJournal, place: FailedPlace) -> str:

@@ -32,6 +32,7 @@ class Job:
     resumed: int = 0  # of these, by an earlier run with the same journal
     failed: int = 0
     unknown: int = 0
+    surplus: int = 0  # assistants beyond the rows, which look like them
     seconds: float = 0.0
     interrupted: bool = False
     error: "LisnError | None" = None  # what ended the run before its time
@@ -126,6 +127,7 @@ class Job:
             "resumed": self.resumed,
             "failed": self.failed,
             "unknown": self.unknown,
+            "surplus": self.surplus,
             "interrupted": self.interrupted,
             "seconds": round(self.seconds, 3),
             "rate": round(self.rate, 1),
@@ -143,14 +145,14 @@ async def send(
 
     started = time.monotonic()
 
-    def resumed(progress: "BulkProgress") -> None:
-        job.resumed = progress.resumed
+    def take(progress: "BulkProgress") -> None:
+        job.resumed, job.surplus = progress.resumed, progress.surplus
 
     try:
         with display(job.total) as shown, _output.messages_of("lisn.bulk"):
             async with (
                 client,
-                outcomes_of(client, job.specs(spool, columns), on_progress=resumed, **options) as outcomes,
+                outcomes_of(client, job.specs(spool, columns), on_progress=take, **options) as outcomes,
             ):
                 async for outcome in outcomes:
                     job.note(outcome)

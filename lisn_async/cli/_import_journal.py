@@ -177,6 +177,8 @@ def earlier_of(path: str) -> Earlier | None:
 
 def _read(file: IO[bytes]) -> Earlier | None:
     # Only counted here, so this is tolerant; the bulk engine reads every line strictly.
+    from lisn_async.bulk.memory import STATES
+
     head = file.readline()
     if not (head.startswith(HEAD) or HEAD.startswith(head)):
         return None
@@ -186,11 +188,12 @@ def _read(file: IO[bytes]) -> Earlier | None:
             fact = json.loads(line)
         except ValueError:
             continue
-        for name in ("sent", "created", "unsent", "refused"):
+        for name in STATES:
             if isinstance(fact, dict) and isinstance(fact.get(name), int):
                 state[fact[name]] = name
     states = list(state.values())
-    return Earlier(created=states.count("created"), unsure=states.count("sent"))
+    created = states.count("created") + states.count("named")
+    return Earlier(created=created, unsure=states.count("sent"))
 
 
 def advice(path: str, failed_file: str | None, message: str) -> str:

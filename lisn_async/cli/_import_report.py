@@ -38,6 +38,8 @@ def report_job(job: Job) -> None:
         text += f", {job.failed:,} failed"
     if job.unknown:
         text += f", {job.unknown:,} unknown: these may exist or not (`lisn assistants list`)"
+    if job.surplus:
+        text += f", {job.surplus:,} more than rows: created late, after they had been given up (see above)"
     if job.skipped:
         text += f", {_output.count(job.skipped, 'bad row')} left out"
     _output.say(text)
