@@ -14,11 +14,11 @@ from collections.abc import Callable
 from .._log import bulk_logger as logger
 from .._request import Caller
 from .._retry import Happened, Meaning, backoff, is_declined, meaning_of
-from ..errors import APIConnectionError
+from ..errors import APIConnectionError, APIStatusError
 from .content import fingerprint
 from .job import Desk, Job
 from .journal import Journal
-from .pace import Pace
+from .pace import Pace, Sent
 
 
 class Sender:
@@ -49,21 +49,24 @@ class Sender:
         number = 0
         while not self._is_hopeless():
             await self._wait_for_quiet()
-            await self._pace.acquire()
+            turn = await self._pace.acquire()
+            if self._seconds_of_quiet() > 0 or self._is_hopeless():  # since we began to wait for our turn
+                self._pace.release(was_sent=False)
+                continue
             try:
                 if self._journal is not None:
                     await self._journal.sent(job.index, fingerprint(job.spec))
                 number += 1
-                meaning = await self._attempt(job, number)
+                meaning = await self._attempt(job, number, turn)
             finally:
                 self._pace.release()
             if meaning is not Meaning.HARMLESS or self._is_stopping():
                 return
-            await asyncio.sleep(min(backoff(number, random.random()), self._seconds_of_hope()))
+            await asyncio.sleep(min(self._backoff(job, number), self._seconds_of_hope()))
         job.error = job.error or self._not_tried(job)
         self._desk.failed(job)
 
-    async def _attempt(self, job: Job, number: int) -> Meaning:
+    async def _attempt(self, job: Job, number: int, turn: Sent) -> Meaning:
         began = time.monotonic()
         give_up = began + self._seconds_of_hope()
         tried = await self._caller.attempt(job.request, number=number, sent_by=give_up)
@@ -72,7 +75,7 @@ class Sender:
         job.error = tried.error
         if tried.response is not None:
             self._failing_since = None
-            self._pace.succeeded(now - began)
+            self._pace.succeeded(turn)
             made = tried.response.parse()
             if self._journal is not None:
                 self._journal.created(job.index, made.id)
@@ -80,7 +83,7 @@ class Sender:
         elif meaning is Meaning.UNKNOWN:
             may_be_running = attempt.happened is Happened.LOST
             if may_be_running:
-                self._pace.pushed_back(now)
+                self._pace.pushed_back(turn)
             self._desk.lost(job, may_be_running=may_be_running)
         elif meaning is Meaning.DEFINITE:
             if self._journal is not None:
@@ -93,16 +96,26 @@ class Sender:
             if self._journal is not None:
                 self._journal.unsent(job.index)
             if is_declined(attempt):
-                self._pace.pushed_back(now)
+                self._pace.pushed_back(turn, attempt.retry_after or 0.0)
                 self._held_until = max(self._held_until, now + (attempt.retry_after or 0.0))
         return meaning
 
     async def _wait_for_quiet(self) -> None:
         while not self._is_hopeless():
-            wait = max(self._held_until - time.monotonic(), self._caller.pause_left())
+            wait = self._seconds_of_quiet()
             if wait <= 0:
                 return
             await asyncio.sleep(min(wait, self._seconds_of_hope()))
+
+    def _seconds_of_quiet(self) -> float:
+        return max(self._held_until - time.monotonic(), self._caller.pause_left())
+
+    def _backoff(self, job: Job, number: int) -> float:
+        """Seconds before an item is sent again. One that was declined begins with a round trip: the pace slows all."""
+        wait = backoff(number, chance := random.random())
+        if isinstance(job.error, APIStatusError) and self._pace.round_trip:
+            return min(wait, chance * self._pace.round_trip * 2.0 ** min(number, 16))
+        return wait
 
     def _seconds_of_hope(self) -> float:
         if self._failing_since is None:
