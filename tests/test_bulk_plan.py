@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
 from lisn_async import Assistant, AssistantCreate
 from lisn_async.bulk.content import content_of, fingerprint, row_content, shown
-from lisn_async.bulk.pace import Pace
 from lisn_async.bulk.plan import Made, Pending, reconcile, surplus
 
 FIELDS: dict[str, Any] = {"type": "text", "llm_provider": "openai", "system_prompt": "p"}
@@ -113,32 +110,3 @@ def test_new_rows_of_nobody_are_not_believed_to_be_somebody_elses_without_a_samp
 def test_surplus_is_what_is_new_not_ours_and_looks_like_ours() -> None:
     rows = [row("old", "a"), row("m1", "a"), row("twin", "a"), row("foreign", "z")]
     assert [one.id for one in surplus(rows, {"old"}, made_of(m1=spec("a")))] == ["twin"]
-
-
-@pytest.mark.parametrize("most", [1, 5, 64])
-async def test_the_pace_doubles_until_it_is_pushed_back_then_creeps(most: int) -> None:
-    pace = Pace(most)
-    assert pace.limit == min(8, most)
-
-    async def window() -> None:
-        size = int(pace.limit)
-        for _ in range(size):
-            await pace.acquire()
-        for _ in range(size):
-            pace.succeeded(0.1)
-        for _ in range(size):
-            pace.release()
-
-    for _ in range(6):
-        await window()
-    assert pace.limit == most
-    if most > 1:
-        pace.pushed_back(now=100.0)
-        pace.pushed_back(now=100.05)  # within the same round trip: said once
-        assert pace.limit == pytest.approx(max(1.0, most * 0.7))
-        before = pace.limit
-        await window()
-        assert before < pace.limit <= before + 1.5
-    for n in range(50):
-        pace.pushed_back(now=200.0 + n)
-    assert pace.limit == 1.0
