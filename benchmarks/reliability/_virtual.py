@@ -68,7 +68,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return done
 
 
-class _Jump(selectors.DefaultSelector):  # type: ignore[valid-type, misc]
+class _Jump(selectors.DefaultSelector):
     """Instead of waiting for sockets for so many seconds, lets them pass."""
 
     def __init__(self, clock: Clock) -> None:

@@ -248,8 +248,8 @@ def _limit_fixed_at(limit: int | None) -> Iterator[None]:
         yield
         return
     _Fixed.at = limit
-    sender.Pace = _Fixed  # type: ignore[misc]
+    vars(sender)["Pace"] = _Fixed
     try:
         yield
     finally:
-        sender.Pace = Pace  # type: ignore[misc]
+        vars(sender)["Pace"] = Pace

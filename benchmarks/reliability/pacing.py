@@ -140,7 +140,7 @@ def _rate(runs: Iterable[Ran]) -> float:
 
 
 def _run(name: str, items: int, seed: int, fixed: int | None = None) -> Ran:
-    ran = run_bulk((MODELS | OTHERS)[name](), items=items, seed=seed, fixed=fixed, max_concurrency=MOST)
+    ran = run_bulk({**MODELS, **OTHERS}[name](), items=items, seed=seed, fixed=fixed, max_concurrency=MOST)
     if ran.created != items:
         raise AssertionError(f"{name}: {ran.created} of {items} were created")
     return ran

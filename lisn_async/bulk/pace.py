@@ -23,11 +23,13 @@ from collections import deque
 import attrs
 
 START = 8.0
+"""A rate of 40 a second is seen before hundreds were sent, and a fast service has 64 under way after three windows."""
 SHRINK = 0.7
 """What is left of the limit when nothing better is known. Less is left too low, more takes many declines to get down."""
 STEP = 0.05
 """The first step up, as a share of the limit: one of 20."""
 LARGEST_STEP = 0.25
+"""From a quarter of the room to all of it in some 300 successes; doubling would empty a bucket at one go."""
 PRICE = 32
 """Successes that pay for one declined request, and for one step up: about 3 % are wasted while more is tried."""
 MOST_DEBT = 4 * PRICE
@@ -116,7 +118,7 @@ class Pace:
 
     def _wait(self) -> float:
         """Seconds until the next may be sent; infinite while too many are under way."""
-        if self._under_way >= max(1, round(self.limit)):
+        if self._under_way >= max(1, int(self.limit + 0.5)):
             return math.inf
         return 0.0 if self._is_starting else self._next_at - time.monotonic()
 
