@@ -17,7 +17,6 @@ from lisn_async.bulk.content import (
     shown,
 )
 from lisn_async.bulk.likeness import likeness_of, likeness_of_row
-from lisn_async.bulk.pace import Pace
 from lisn_async.bulk.plan import Echo, Made, Pending, reconcile, surplus
 
 FIELDS: dict[str, Any] = {"type": "text", "llm_provider": "openai", "system_prompt": "p"}
@@ -213,32 +212,3 @@ def test_surplus_is_also_what_resembles_an_item_that_was_sent_again() -> None:
     made = made_of(m1=spec("Lost one"))
     assert [one.id for one in surplus(rows, set(), made, [likeness_of(spec("Lost one"))])] == ["late"]
     assert surplus(rows, set(), made, []) == []
-
-
-@pytest.mark.parametrize("most", [1, 5, 64])
-async def test_the_pace_doubles_until_it_is_pushed_back_then_creeps(most: int) -> None:
-    pace = Pace(most)
-    assert pace.limit == min(8, most)
-
-    async def window() -> None:
-        size = int(pace.limit)
-        for _ in range(size):
-            await pace.acquire()
-        for _ in range(size):
-            pace.succeeded(0.1)
-        for _ in range(size):
-            pace.release()
-
-    for _ in range(6):
-        await window()
-    assert pace.limit == most
-    if most > 1:
-        pace.pushed_back(now=100.0)
-        pace.pushed_back(now=100.05)  # within the same round trip: said once
-        assert pace.limit == pytest.approx(max(1.0, most * 0.7))
-        before = pace.limit
-        await window()
-        assert before < pace.limit <= before + 1.5
-    for n in range(50):
-        pace.pushed_back(now=200.0 + n)
-    assert pace.limit == 1.0

@@ -18,12 +18,12 @@ from .._endpoints import update
 from .._log import bulk_logger as logger
 from .._request import Caller, Request
 from .._retry import Happened, Meaning, backoff, is_declined, meaning_of
-from ..errors import APIConnectionError
+from ..errors import APIConnectionError, APITimeoutError
 from ..models import Assistant
 from .content import fingerprint
 from .job import Desk, Job
 from .journal import Journal
-from .pace import Pace
+from .pace import Pace, Sent
 
 
 class Sender:
@@ -98,11 +98,14 @@ class Sender:
         number = 0
         while not self._is_hopeless():
             await self._wait_for_quiet()
-            await self._pace.acquire()
+            turn = await self._pace.acquire()
+            if self._seconds_of_quiet() > 0 or self._is_hopeless():  # since we began to wait for our turn
+                self._pace.release(was_sent=False)
+                continue
             job.is_noted = False
             try:
                 number += 1
-                tried = await self._attempt(request, number, note)
+                tried = await self._attempt(request, number, note, turn)
             finally:
                 self._pace.release()
             job.error = tried.error
@@ -112,29 +115,31 @@ class Sender:
                 self._journal.unsent(job.index)
             if self._is_stopping():
                 return None
-            await asyncio.sleep(min(backoff(number, random.random()), self._seconds_of_hope()))
+            await asyncio.sleep(min(self._backoff(tried, number), self._seconds_of_hope()))
         return None
 
     async def _attempt(
-        self, request: Request[Assistant], number: int, note: Callable[[], Awaitable[None]] | None
+        self,
+        request: Request[Assistant],
+        number: int,
+        note: Callable[[], Awaitable[None]] | None,
+        turn: Sent,
     ) -> Tried[Assistant]:
         began = time.monotonic()
         give_up = began + self._seconds_of_hope()
         tried = await self._caller.attempt(request, number=number, sent_by=give_up, about_to_send=note)
-        now = time.monotonic()
-        attempt, meaning = tried.attempt, meaning_of(tried.attempt)
+        attempt = tried.attempt
         if tried.response is not None:
             self._failing_since = None
-            self._pace.succeeded(now - began)
-        elif meaning is Meaning.HARMLESS:
+            self._pace.succeeded(turn)
+        elif _is_too_much(tried):
+            self._pace.pushed_back(turn, attempt.retry_after or 0.0)
+        if meaning_of(attempt) is Meaning.HARMLESS:
             if self._failing_since is None:
                 self._failing_since = began
                 logger.info("%s; trying again for up to %g s", tried.error, self._give_up_after)
             if is_declined(attempt):
-                self._pace.pushed_back(now)
-                self._held_until = max(self._held_until, now + (attempt.retry_after or 0.0))
-        elif attempt.happened is Happened.LOST:
-            self._pace.pushed_back(now)
+                self._held_until = max(self._held_until, time.monotonic() + (attempt.retry_after or 0.0))
         return tried
 
     def _note(self, job: Job) -> Callable[[], Awaitable[None]] | None:
@@ -151,10 +156,20 @@ class Sender:
 
     async def _wait_for_quiet(self) -> None:
         while not self._is_hopeless():
-            wait = max(self._held_until - time.monotonic(), self._caller.pause_left())
+            wait = self._seconds_of_quiet()
             if wait <= 0:
                 return
             await asyncio.sleep(min(wait, self._seconds_of_hope()))
+
+    def _seconds_of_quiet(self) -> float:
+        return max(self._held_until - time.monotonic(), self._caller.pause_left())
+
+    def _backoff(self, tried: Tried[Assistant], number: int) -> float:
+        """Seconds before an item is sent again. One that was declined begins with a round trip: the pace slows all."""
+        wait = backoff(number, chance := random.random())
+        if is_declined(tried.attempt) and self._pace.round_trip:
+            return min(wait, chance * self._pace.round_trip * 2.0 ** min(number, 16))
+        return wait
 
     def _seconds_of_hope(self) -> float:
         if self._failing_since is None:
@@ -170,3 +185,10 @@ class Sender:
     def _not_tried(self, job: Job) -> APIConnectionError:
         why = f"not sent: no item succeeded for {self._give_up_after:g} s, the run was given up"
         return APIConnectionError(why, job.request.method, job.request.path, 0, False)
+
+
+def _is_too_much(tried: Tried[Assistant]) -> bool:
+    """Whether a failure says that more was sent than the service can take."""
+    return (
+        is_declined(tried.attempt) or tried.attempt.status == 503 or isinstance(tried.error, APITimeoutError)
+    )
