@@ -37,7 +37,12 @@ CASES = (
     _value("NaN beside a lone surrogate", b'["\\ud800",NaN]'),
     _value("400 digits beside a lone surrogate", b'["\\ud800",' + b"1" * 400 + b"]"),
     _value("5,000 digits beside a lone surrogate", b'["\\ud800",' + b"1" * 5000 + b"]"),
-    _value("40 digits beside a lone surrogate", b'["\\ud800",' + b"1" * 40 + b"]", right=ALL, expect=_extra(["\ud800", 1.1111111111111112e39])),
+    _value(
+        "40 digits beside a lone surrogate",
+        b'["\\ud800",' + b"1" * 40 + b"]",
+        right=ALL,
+        expect=_extra(["\ud800", 1.1111111111111112e39]),
+    ),
     _value("a lone surrogate", b'"\\ud800"', right=ALL, expect=_extra("\ud800")),
     _value("a lone surrogate as a name", b'{"\\udfff":1}', right=ALL, expect=_extra({"\udfff": 1})),
     _value("a surrogate pair", b'"\\ud83d\\ude00"', right=ALL, expect=_extra("\U0001f600")),
@@ -53,10 +58,12 @@ CASES = (
     _value("400 digits", b"1" * 400),
     _value("40 digits", b"1" * 40, right=ALL, expect=_extra(1.1111111111111112e39)),
     _value("a million digits", b"1" * 10**6),
-    _value("a million digits after the point", b"0." + b"1" * 10**6, right=ALL, expect=_extra(0.1111111111111111)),
+    _value(
+        "a million digits after the point", b"0." + b"1" * 10**6, right=ALL, expect=_extra(0.1111111111111111)
+    ),
     _value("2**63", b"9223372036854775808", right=ALL, expect=_extra(2**63)),
     _value("-0.0", b"-0.0", right=ALL, expect=_extra(-0.0)),
-    _value("leading zeros", b"007"),
+    _value("a number with leading zeros", b"007"),
     _value("a hexadecimal number", b"0x10"),
     _value("a plus", b"+1"),
     _value("a point and no digits", b"1."),
@@ -72,7 +79,9 @@ CASES = (
     _value("100,000 deep beside a lone surrogate", b'["\\ud800",' + b"[" * DEEP + b"]" * DEEP + b"]"),
     _value("100,000 deep objects", b'{"a":' * DEEP + b"1" + b"}" * DEEP),
     _value("100,000 arrays", b"[" + b"[]," * DEEP + b"1]", right=ALL, expect={}),
-    _value("100,000 names", b"{" + b",".join(b'"%d":1' % n for n in range(DEEP)) + b"}", right=ALL, expect={}),
+    _value(
+        "100,000 names", b"{" + b",".join(b'"%d":1' % n for n in range(DEEP)) + b"}", right=ALL, expect={}
+    ),
     Case(
         name="300,000 objects",
         body=RIGHT[:-1] + b',"more":[' + b"{}," * 300_000 + b"1]}",
@@ -101,7 +110,12 @@ CASES = (
         expect={"name": "Second"},
     ),
     Case(name="the same id twice", body=RIGHT[:-1] + b',"id":"ast_second"}', operations="gud", right="d"),
-    Case(name="an id in escapes", body=RIGHT.replace(b"ast_", b"\\u0061st_").replace(b"$ID", b"ast_1"), operations="gu", right="gu"),
+    Case(
+        name="an id in escapes",
+        body=RIGHT.replace(b"ast_", b"\\u0061st_").replace(b"$ID", b"ast_1"),
+        operations="gu",
+        right="gu",
+    ),
     _text("a BOM", b"\xef\xbb\xbf" + RIGHT),
     _text("a BOM before a lone surrogate", b"\xef\xbb\xbf" + RIGHT[:-1] + b',"more":"\\ud800"}'),
     _text("UTF-16", RIGHT.decode().replace("$ID", "ast_1").encode("utf-16")),

