@@ -389,7 +389,7 @@ def _broken(watch: _Watch, error: BaseException, seconds: float) -> Broken:
     elif unsent:
         why = f"could not connect ({_name(error)})"
     elif isinstance(error, aiohttp.ClientResponseError):
-        kind, why = "response", "the head of the reply is not HTTP"
+        kind, why = "response", "what came back is not HTTP"
     return Broken(happened=happened, kind=kind, why=why, cause=_cause(error))
 
 

@@ -74,7 +74,9 @@ class Run:
             del result
             if not case.is_early:
                 # A server that hangs up just now may take the next request with it: then it is sent again.
-                again = client.with_options(max_retries=0 if case.then in ("keep", "drip") else 2, timeout=LONG)
+                again = client.with_options(
+                    max_retries=0 if case.then in ("keep", "drip") else 2, timeout=LONG
+                )
                 wrong = wrong or await self._go_on(again, next_id(number, operation))
         if wrong:
             self.failures.append(f"{name}: {wrong}")

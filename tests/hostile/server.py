@@ -69,15 +69,15 @@ async def _play(
     elif case.then == "hang":
         await reader.read(1)
     elif case.then == "rst":
-        reset(writer)
+        close_with_reset(writer.transport)
     return case.then in ("keep", "drip")
 
 
-def reset(writer: asyncio.StreamWriter) -> None:
+def close_with_reset(transport: asyncio.WriteTransport) -> None:
     """End a connection with RST."""
-    sock = writer.get_extra_info("socket")
+    sock = transport.get_extra_info("socket")
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    writer.transport.abort()
+    transport.abort()
 
 
 async def _push(case: Case, writer: asyncio.StreamWriter) -> None:
