@@ -13,11 +13,14 @@ SEED = 2026
 
 def run(profile: Profile) -> list[Row]:
     """The corpus and the fuzzer, each once per parser."""
-    return [_corpus(), _fuzz(profile.pick(tiny=50, fast=1_500, full=20_000))]
+    return [
+        _corpus(profile.pick(tiny=20, fast=1, full=1)),
+        _fuzz(profile.pick(tiny=50, fast=1_500, full=20_000)),
+    ]
 
 
-def _corpus() -> Row:
-    reports = [in_a_process(parser=parser) for parser in PARSERS]
+def _corpus(every: int) -> Row:
+    reports = [in_a_process(("--every", str(every)), parser=parser) for parser in PARSERS]
     failures = [failure for report in reports for failure in report["failures"]]
     return Row(
         name="H1",
