@@ -1,4 +1,7 @@
-"""A server so cheap that the client is the bottleneck: the same reply to every request, in a process of its own."""
+"""A server so cheap that the client is the bottleneck: always the same reply, in a process of its own.
+
+To a GET it is an empty list, to anything else an assistant.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ BODY = (
 REPLY = (
     b"HTTP/1.1 201 Created\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(BODY) + BODY
 )
+NOTHING = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n[]"
 
 
 class _Responder(asyncio.Protocol):
@@ -32,7 +36,7 @@ class _Responder(asyncio.Protocol):
             if len(self._read) < end + 4 + length:
                 return
             self._read = self._read[end + 4 + length :]
-            self._transport.write(REPLY)  # type: ignore[attr-defined]
+            self._transport.write(NOTHING if head.startswith(b"get ") else REPLY)  # type: ignore[attr-defined]
 
 
 async def _serve() -> None:

@@ -11,7 +11,7 @@ import logging
 import math
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import attrs
@@ -125,14 +125,16 @@ class Calls:
         ends: float = math.inf,
         sent_by: float = math.inf,
         acted: bool = False,
+        about_to_send: Callable[[], Awaitable[None]] | None = None,
     ) -> Tried[T]:
         """What became of one single request, the `number`th of its call. Never raises `APIError`.
 
         `ends` and `sent_by` are moments of the monotonic clock: by the one it has to be over, by the
         other a pause has to be. `acted` says whether an earlier attempt may have taken effect.
+        `about_to_send` is awaited when nothing is left to wait for, right before the request goes out.
         """
         began = time.monotonic()
-        what = await self._send(request, ends, min(ends, sent_by), acted=acted)
+        what = await self._send(request, ends, min(ends, sent_by), about_to_send, acted=acted)
         tried = self._judge(request, what, number, acted=acted)
         if logger.isEnabledFor(logging.DEBUG):
             log_attempt(request, tried.attempt, number, time.monotonic() - began)
@@ -143,7 +145,13 @@ class Calls:
         return self.traffic.pause.seconds_left(time.monotonic())
 
     async def _send(
-        self, request: Request[Any], ends: float, sent_by: float, *, acted: bool
+        self,
+        request: Request[Any],
+        ends: float,
+        sent_by: float,
+        about_to_send: Callable[[], Awaitable[None]] | None,
+        *,
+        acted: bool,
     ) -> Answer | Broken:
         """Wait for a free slot and for the end of a pause, in this order, then send."""
         try:
@@ -163,6 +171,8 @@ class Calls:
                         "timeout", f"the service asks for a pause of {wait:.1f} s, which is too long"
                     )
                 await asyncio.sleep(wait)
+            if about_to_send is not None:
+                await about_to_send()
             seconds = min(self.settings.timeout, ends - time.monotonic())
             if seconds <= 0:
                 return _unsent("timeout", "the deadline has passed")

@@ -5,7 +5,7 @@ Resources build requests and ask a `Caller` for the result; they know neither th
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Generic, Literal, Protocol, TypeAlias, TypeVar
 
 import attrs
@@ -59,8 +59,15 @@ class Caller(Protocol):
     async def call(self, request: Request[T]) -> RawResponse[T]:
         """The result, after as many attempts as are provably safe."""
 
-    async def attempt(self, request: Request[T], *, number: int = 1, sent_by: float = ...) -> Tried[T]:
-        """What became of one single request."""
+    async def attempt(
+        self,
+        request: Request[T],
+        *,
+        number: int = 1,
+        sent_by: float = ...,
+        about_to_send: Callable[[], Awaitable[None]] | None = None,
+    ) -> Tried[T]:
+        """What became of one single request; `about_to_send` is awaited right before it goes out."""
 
     def pause_left(self) -> float:
         """Seconds for which the service asked this client to be silent."""

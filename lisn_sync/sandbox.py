@@ -6,17 +6,19 @@ Generated from lisn_async/sandbox/box.py by `python -m lisn_sync._generate`: cha
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Any, Self
 
-from lisn_async.sandbox import Fault
-from lisn_async.sandbox._faults import FaultLike, FaultQueue, Operation
+from lisn_async.sandbox import Fault, storm
+from lisn_async.sandbox._fault_queue import FaultQueue
+from lisn_async.sandbox._faults import FaultLike, Operation
+from lisn_async.sandbox._judge import Verdict
 from lisn_async.sandbox._seen import SeenRequest
 from lisn_async.sandbox.box import Sandbox as CoreSandbox
 from lisn_sync._bridge import adopt, run
 
-__all__ = ["Fault", "Sandbox", "SeenRequest"]
+__all__ = ["Fault", "Sandbox", "SeenRequest", "Verdict", "storm"]
 
 
 class Sandbox:
@@ -63,7 +65,10 @@ class Sandbox:
         run(self._core.start)
 
     def stop(self) -> None:
-        """Close every connection and the database, at once; what was seen stays readable."""
+        """Close every connection and the database, at once; what was seen stays readable.
+
+        Late commits that have not happened never will.
+        """
         run(self._core.stop)
 
     @property
@@ -99,8 +104,24 @@ class Sandbox:
         return self._core.commits()
 
     def clear(self) -> None:
-        """Forget assistants, commits, requests seen and faults; ids given out stay used."""
+        """Forget assistants, commits, also those to come late, requests seen and faults; ids given out stay used."""
         self._core.clear()
+
+    def judge(
+        self, items: Iterable[Mapping[str, Any]], *, before: Iterable[str] = (), surplus: Iterable[str] = ()
+    ) -> Verdict:
+        """What a job of creates really did, told from the assistants that are there and not by who ran it.
+
+        Each item is `{"fields": {...as sent}, "outcome": "created" | "failed" | "unknown", "id": "ast_..."}`, the
+        id of created ones. `before` are the ids that were there before the job; `surplus` those that the client
+        itself reported as made once too often. Compared are the fields that an item sent. Await `quiet` first
+        where commits may come late.
+        """
+        return self._core.judge(items, before=before, surplus=surplus)
+
+    def quiet(self) -> None:
+        """Wait until every commit that a fault made late has happened."""
+        run(self._core.quiet)
 
     def received(
         self, count: int, *, operation: Operation | None = None, within: float = 10.0

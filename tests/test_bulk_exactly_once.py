@@ -19,7 +19,8 @@ from typing import Any
 import pytest
 
 from lisn_async import APIConnectionError, AssistantCreate, AsyncLisn, BulkProgress, JournalError
-from lisn_async.bulk.job import Job, job_of
+from lisn_async.bulk.job import Job, creating
+from lisn_async.bulk.memory import STATES
 from lisn_async.bulk.settler import Settler
 from lisn_async.bulk.source import Item
 from lisn_async.sandbox import Fault, Sandbox
@@ -123,7 +124,7 @@ def test_a_listing_is_believed_once_the_service_must_have_finished(
     settle: float | None, may_be_running: bool, age: float, seconds: float
 ) -> None:
     settler = Settler(AsyncLisn("t")._calls, settle)
-    job = job_of(Item(0, spec(1)), strict=True)
+    job = creating(Item(0, spec(1)), strict=True)
     assert isinstance(job, Job)
     now = time.monotonic()
     settler.lost(job, may_be_running=may_be_running, age=age)
@@ -361,5 +362,5 @@ def test_the_journals_own_table_names_every_kind_of_line() -> None:
     assert {line.split('"')[1] for line in lines if line.startswith('{"')} == {
         "run",
         "before",
-        *journal._STATES,
+        *STATES,
     }

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lisn_async.sandbox import Fault, Sandbox
-from lisn_async.sandbox._faults import DO, OPERATIONS, WHEN, FaultQueue
+from lisn_async.sandbox._fault_queue import FaultQueue
+from lisn_async.sandbox._faults import BREAKAGES, DO, HOW, OPERATIONS, WHEN
 from tests.test_sandbox import TEXT, ask
 
 BODY = json.dumps(TEXT).encode()
@@ -176,7 +177,7 @@ def test_chance_is_drawn_from_the_seed() -> None:
     def hits(seed: int) -> list[bool]:
         queue = FaultQueue(seed)
         queue.replace([Fault(do="hang", probability=0.2, times=None)])
-        return [queue.take("create") is not None for _ in range(1_000)]
+        return [queue.take("create").breakage is not None for _ in range(1_000)]
 
     assert hits(1) == hits(1) != hits(2)
     assert 150 < sum(hits(1)) < 250
@@ -206,8 +207,8 @@ WRONG: list[tuple[Any, str]] = [
     ({"do": "status"}, "needs a status"),
     ({"do": "status", "status": True}, "status must be a whole number"),
     ({"do": "status", "status": "503"}, "status must be a whole number"),
-    ({"do": "hang", "how": 1, "why": 2}, "A fault has no how, why; it has do, status"),
-    ({"do": "hang", "when": "later"}, "when must be one of before, after; not 'later'"),
+    ({"do": "hang", "who": 1, "why": 2}, "A fault has no who, why; it has do, status"),
+    ({"do": "hang", "when": "later"}, "when must be one of before, after, late; not 'later'"),
     ({"do": "hang", "operation": "upsert"}, "operation must be one of list, create"),
     ({"do": "hang", "times": 0}, "times must be a whole number, 1 or more"),
     ({"do": "hang", "skip": -1}, "skip must be a whole number, 0 or more"),
@@ -221,6 +222,25 @@ WRONG: list[tuple[Any, str]] = [
     ({"do": "cut", "retry_after": []}, "retry_after must be"),
     ({"do": "cut", "retry_after": "1\n"}, "HTTP cannot carry"),
     ({1: 2}, "A fault has no 1"),
+    ("partial", "do='partial' needs a count"),
+    ({"do": "partial", "count": -1}, "count must be a whole number, 0 or more"),
+    ({"do": "partial", "count": 1, "operation": "get"}, "never meets operation='get', only list"),
+    ({"do": "lag", "operation": "create"}, "never meets operation='create', only list"),
+    ({"do": "rewrite", "operation": "list"}, "only create, update, duplicate"),
+    ({"do": "rewrite", "how": "upper"}, "how must be one of trim, lower, short; not 'upper'"),
+    ({"do": "hang", "how": "trim"}, "how means nothing to do='hang'; it is for rewrite"),
+    ({"do": "hang", "seconds": 1}, "seconds means nothing to do='hang'; it is for refuse, drip, lag"),
+    ({"do": "lag", "count": 1}, "count means nothing to do='lag'; it is for partial"),
+    ({"do": "lag", "when": "after"}, "when means nothing to do='lag'"),
+    ({"do": "rewrite", "status": 500}, "status means nothing to do='rewrite'"),
+    ({"do": "lag", "seconds": -1}, "seconds must be a number of seconds, 0 or more"),
+    ({"do": "lag", "seconds": float("inf")}, "seconds must be a number of seconds"),
+    ({"do": "lag", "seconds": float("nan")}, "seconds must be a number of seconds"),
+    ({"do": "lag", "seconds": True}, "seconds must be a number of seconds"),
+    ({"do": "reset", "delay": 1}, "delay means nothing without when='late'"),
+    ({"do": "reset", "when": "late", "delay": "1"}, "delay must be a number of seconds"),
+    ({"do": "garbage", "body_base64": "?"}, "body_base64 must be base64"),
+    ({"do": "garbage", "body_base64": 1}, "body_base64 must be base64"),
 ]
 
 
@@ -266,23 +286,50 @@ def test_faults_are_read_from_json() -> None:
     ]
 
 
-@given(
-    st.builds(
-        Fault,
-        do=st.sampled_from(DO),
-        status=st.integers(200, 599),
-        headers=st.dictionaries(st.sampled_from(["A", "X-B"]), st.sampled_from(["", "c d"])),
-        retry_after=st.none() | st.integers(0) | st.just("soon"),
-        body=st.none() | st.text(),
-        when=st.sampled_from([None, *WHEN]),
-        operation=st.sampled_from([None, *OPERATIONS]),
-        times=st.none() | st.integers(1),
-        skip=st.integers(0),
-        probability=st.floats(0, 1),
-    )
-)
+COUNTED: dict[str, Any] = {
+    "times": st.none() | st.integers(1),
+    "skip": st.integers(0),
+    "probability": st.floats(0, 1),
+}
+DURATIONS = st.none() | st.integers(0, 10) | st.floats(0, 10)
+
+
+@st.composite
+def faults(draw: st.DrawFn) -> Fault:
+    """Any fault there can be."""
+    do = draw(st.sampled_from(DO))
+    met = {"lag": ("list",), "partial": ("list",), "rewrite": ("create", "update", "duplicate")}
+    fields = {**COUNTED, "operation": st.sampled_from([None, *met.get(do, OPERATIONS)])}
+    if do in BREAKAGES:
+        fields |= {
+            "status": st.integers(200, 599),
+            "headers": st.dictionaries(st.sampled_from(["A", "X-B"]), st.sampled_from(["", "c d"])),
+            "retry_after": st.none() | st.integers(0) | st.just("soon"),
+            "body": st.none() | st.text() | st.binary(),
+            "when": st.sampled_from([None, *WHEN]),
+        }
+    if do in ("refuse", "drip", "lag"):
+        fields["seconds"] = DURATIONS
+    if do == "partial":
+        fields["count"] = st.integers(0)
+    if do == "rewrite":
+        fields["how"] = st.sampled_from([None, *HOW])
+    values = {name: draw(values) for name, values in fields.items()}
+    delay = draw(DURATIONS) if values.get("when") == "late" else None
+    return Fault(do=do, delay=delay, **values)
+
+
+@given(faults())
 def test_a_fault_described_in_json_reads_back_as_the_same_fault(fault: Fault) -> None:
     assert Fault.parse(json.dumps([fault.describe()])) == [fault]
+
+
+def test_what_is_left_out_of_a_fault_means_what_the_documentation_says() -> None:
+    when = {do: Fault(do=do, status=500).when for do in BREAKAGES}
+    assert {do for do, meant in when.items() if meant == "after"} == {"cut", "drip"}
+    assert [Fault(do="reset", when=when).delay for when in WHEN] == [None, None, 0.2]
+    assert [Fault(do=do).seconds for do in ("refuse", "drip", "lag", "hang")] == [1, 1, 1, None]
+    assert (Fault(do="rewrite").how, Fault(do="lag").how) == ("trim", None)
 
 
 def test_the_queue_behaves_like_the_list_it_looks_like() -> None:

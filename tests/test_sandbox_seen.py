@@ -117,7 +117,7 @@ async def test_the_control_plane_shows_and_resets_what_is_inside(sandbox: Sandbo
 
     snapshot = (await ask(sandbox, "GET", "/_sandbox/snapshot")).json
     commit = {"number": 1, "operation": "create", "assistant_id": made["id"]}
-    assert snapshot == {"assistants": [made], "commits": [commit]}
+    assert snapshot == {"assistants": [made], "commits": [commit], "late_commits": 0}
 
     sandbox.faults = [500]
     assert (await ask(sandbox, "POST", "/_sandbox/reset")).status == 204

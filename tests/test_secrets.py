@@ -6,6 +6,7 @@ import asyncio
 import logging
 import pickle
 import traceback
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -228,3 +229,52 @@ async def test_the_environment_switches_the_log_on(
     lines = [line for line in capsys.readouterr().err.splitlines() if "/v1/assistants" in line]
     assert len(lines) == 1, "two clients, one handler"
     assert "GET /v1/assistants: 200 in " in lines[0]
+
+
+@pytest.mark.parametrize("exact", ["content", "marker"])
+async def test_a_bulk_run_shows_no_secret_anywhere(
+    exact: Any, caplog: pytest.LogCaptureFixture, tmp_path: Path, no_waiting: list[float]
+) -> None:
+    """Journal, logs, outcomes, errors with their notes and frames: with a service that echoes what it was sent."""
+    caplog.set_level(logging.DEBUG)
+    asyncio.get_running_loop().set_debug(True)
+    echo = {"message": f"no {SECRET} for {TOKEN}", "you sent": [SECRET, {TOKEN: SECRET}]}
+    specs: list[Any] = [
+        AssistantCreate(**{**CREATE, "name": f"n{n}"}, webhook_secret=SECRET) for n in range(8)
+    ]
+    specs += [{**CREATE, "webhook_secret": SECRET}, {"webhook_secret": [SECRET]}, {"nmae": SECRET}]
+    async with Sandbox(token=TOKEN) as box, AsyncLisn(TOKEN, base_url=box.base_url, max_retries=0) as client:
+        operations = ("create", "update") if exact == "marker" else ("create",)
+        box.faults = [
+            {"do": "status", "status": status, "body": echo, "operation": operation, "when": when}
+            for operation in operations
+            for status, when in ((422, "before"), (500, "before"), (502, "after"), (429, "before"))
+        ]
+        box.faults.append(
+            {"do": "status", "status": 500, "body": {"message": TOKEN}, "operation": "list", "skip": 1}
+        )
+        for _ in range(2):  # what the first run cannot settle, the second does
+            result = await client.assistants.create_many(specs, journal=tmp_path / "j", settle=0, exact=exact)
+            with pytest.raises(LisnError) as caught:
+                result.raise_for_failures()
+            things = [result, caught.value, *result.outcomes, *(one.error for one in result.outcomes)]
+            for thing in things:
+                notes = getattr(thing, "__notes__", ())
+                assert_hidden(repr(thing) + str(thing) + str(notes))
+            for outcome in result.outcomes:
+                if outcome.error is not None:
+                    assert_hidden(ours_if_any(outcome.error))
+                    assert SECRET.encode() not in pickle.dumps(outcome.error.args[:1])
+        (tmp_path / "other").write_text("{}\n")
+        with pytest.raises(LisnError) as caught:
+            await client.assistants.create_many(specs, journal=tmp_path / "other", exact=exact)
+        assert_hidden(ours_in(caught.value))
+    assert_hidden(caplog.text)
+    journal = (tmp_path / "j").read_text()
+    assert_hidden(journal)
+    assert '"created"' in journal
+
+
+def ours_if_any(error: BaseException) -> str:
+    shown = traceback.TracebackException.from_exception(error, capture_locals=True)
+    return "".join(str(frame.locals) for frame in shown.stack if "lisn_async" in frame.filename) + repr(error)

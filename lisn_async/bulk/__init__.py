@@ -1,5 +1,8 @@
-"""Many creates at once: what a run reports. Runs are started by `client.assistants.create_many` and `create_each`."""
+"""Many creates at once: what a run reports.
 
-from .outcome import BulkOutcome, BulkProgress, BulkResult
+Runs are started by `client.assistants.create_many`, `create_each` and `duplicate_many`.
+"""
 
-__all__ = ["BulkOutcome", "BulkProgress", "BulkResult"]
+from .outcome import BulkOutcome, BulkProgress, BulkResult, Exact
+
+__all__ = ["BulkOutcome", "BulkProgress", "BulkResult", "Exact"]

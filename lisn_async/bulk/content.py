@@ -5,7 +5,9 @@ The webhook secret takes no part in either: a service may not show it, and a jou
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
 
@@ -16,6 +18,9 @@ from ..models import UNSET, Assistant, AssistantCreate
 from ..models._rules import FIELDS
 
 _COMPARED = tuple(name for name in FIELDS if name != "webhook_secret")
+_MARKER = re.compile(r"lisn-[0-9a-f]{32}")
+MARKED = ("(marker)",)
+"""In the place of fields: recognised by the marker in its name alone."""
 
 
 @attrs.frozen
@@ -34,17 +39,35 @@ def content_of(spec: AssistantCreate) -> Content:
     return Content(fields, _digest(extra[name] if name in extra else getattr(spec, name) for name in fields))
 
 
+def copy_content(original: Assistant) -> Content:
+    """What a row must show to be a copy of this assistant: all but its name, which the service may change."""
+    fields = tuple(name for name in _COMPARED if name != "name")
+    return row_content(original, fields)
+
+
+def marker_of(key: bytes, index: int) -> str:
+    """The name under which an item is created first: nobody without the run's key can guess it."""
+    return f"lisn-{blake2b(index.to_bytes(8), key=key, digest_size=16).hexdigest()}"
+
+
+def marker_content(marker: str) -> Content:
+    """What a row must show to be the item with this marker."""
+    return Content(MARKED, _digest([marker]))
+
+
 def row_content(row: Assistant, fields: tuple[str, ...]) -> Content:
     """What a row shows in these fields. A field that is not there counts as null."""
+    if fields == MARKED:
+        found = _MARKER.search((row.name or "").casefold())
+        return Content(fields, _digest([found.group() if found else None]))
     return Content(
         fields, _digest(getattr(row, name) if name in FIELDS else row.extra.get(name) for name in fields)
     )
 
 
-def fingerprint(spec: AssistantCreate) -> str:
+def fingerprint(content: Content) -> str:
     """The item's name in a journal: the same in every process."""
-    content = content_of(spec)
-    return f"{_digest(content.fields) & (2**64 - 1):016x}{content.digest & (2**64 - 1):016x}"
+    return f"{_digest_of_names(content.fields) & (2**64 - 1):016x}{content.digest & (2**64 - 1):016x}"
 
 
 def shown(spec: AssistantCreate, assistant_id: str) -> Assistant:
@@ -52,6 +75,11 @@ def shown(spec: AssistantCreate, assistant_id: str) -> Assistant:
     extra = spec.extra_body or {}
     sent = {name: getattr(spec, name) for name in FIELDS if getattr(spec, name) is not UNSET}
     return Assistant(id=assistant_id, **sent, extra={k: v for k, v in extra.items() if k not in FIELDS})
+
+
+@lru_cache(maxsize=64)
+def _digest_of_names(fields: tuple[str, ...]) -> int:
+    return _digest(fields)
 
 
 def _digest(values: Iterable[Any]) -> int:

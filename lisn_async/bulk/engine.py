@@ -11,6 +11,7 @@ while there is room for their outcomes, so memory does not grow with the input.
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
 from collections import deque
 from collections.abc import (
@@ -22,30 +23,35 @@ from collections.abc import (
     Iterator,
     Mapping,
 )
+from functools import partial
 from os import PathLike
-from typing import Self, TypeAlias
+from typing import Self, TypeAlias, get_args
 
 import attrs
 
 from .._config import positive_seconds, whole_number
+from .._endpoints import get
 from .._request import Caller
 from ..errors import BulkError, ConfigurationError, JournalError, LisnError, ValidationError
 from ..models import Assistant, AssistantCreate
 from .content import fingerprint, shown
-from .job import Job, job_of
-from .journal import Journal, Past, open_journal
-from .outcome import BulkOutcome, BulkProgress, BulkResult, Status
+from .job import Job, copies_of, creating, marked
+from .journal import Journal, open_journal
+from .memory import Past
+from .outcome import BulkOutcome, BulkProgress, BulkResult, Exact, Status
+from .plan import Echo
 from .sender import Sender
-from .settler import Settler, unsettled
+from .settler import Audit, Settler, unsettled
 from .source import Item, Source
 
 Specs: TypeAlias = (
     Iterable[AssistantCreate | Mapping[str, object]] | AsyncIterable[AssistantCreate | Mapping[str, object]]
 )
 Progress: TypeAlias = Callable[[BulkProgress], None]
+Make: TypeAlias = Callable[[Item], Job | ValidationError]
 
 ROUNDS = 5
-"""Listings after which an item that keeps getting lost is reported as unknown."""
+"""Listings without any progress after which items that keep getting lost are reported as unknown."""
 GRACE = 0.5
 """Seconds for what is in flight to come home when a run is stopped."""
 
@@ -59,6 +65,7 @@ class Options:
     settle: float | None
     give_up_after: float
     on_progress: Progress | None
+    exact: Exact
 
 
 def options(
@@ -68,29 +75,34 @@ def options(
     on_progress: Progress | None,
     settle: float | None,
     give_up_after: float,
+    exact: Exact = "content",
 ) -> Options:
     """The arguments of a run, checked. Raises `ConfigurationError`."""
     if settle not in (None, 0):
         positive_seconds("settle", settle)
     if on_progress is not None and not callable(on_progress):
         raise ConfigurationError(f"on_progress must be callable, not {type(on_progress).__name__}")
+    if exact not in get_args(Exact):
+        raise ConfigurationError(f"exact must be one of {', '.join(get_args(Exact))}, not {exact!r}")
     return Options(
         max_concurrency=whole_number("max_concurrency", max_concurrency, least=1),
         journal=journal,
         settle=settle,
         give_up_after=positive_seconds("give_up_after", give_up_after),
         on_progress=on_progress,
+        exact=exact,
     )
 
 
 async def create_each(caller: Caller, specs: Specs, chosen: Options) -> AsyncGenerator[BulkOutcome, None]:
     """The outcome of every item, as it becomes known; ambiguous ones last."""
     source = Source(specs)
-    async with _Run(caller, source, chosen) as run:
+    async with _Run(caller, source, chosen, partial(creating, strict=caller.strict)) as run:
         while batch := await run.next_outcomes():
             for outcome in batch:
                 run.report(outcome)
                 yield outcome
+        run.report_audit()
     if source.error is not None:
         raise source.error
 
@@ -102,21 +114,38 @@ async def create_many(caller: Caller, specs: Specs, chosen: Options) -> BulkResu
     `on_progress`.
     """
     source = Source(specs)
+    return await _collect(_Run(caller, source, chosen, partial(creating, strict=caller.strict)), source)
+
+
+async def duplicate_many(caller: Caller, assistant_id: str, count: int, chosen: Options) -> BulkResult:
+    """The outcome of every copy, in order."""
+    if isinstance(count, bool) or not isinstance(count, int) or count < 0:
+        reason = f"must be a whole number of at least 0, not {count!r}"
+        raise ValidationError(f"copies not made: count: {reason}", {"count": reason})
+    original = (await caller.call(get(assistant_id))).parse()
+    source = Source(range(count))
+    name = original.name or ""
+    run = _Run(caller, source, chosen, copies_of(original), may_be_ours=lambda row: name in (row.name or ""))
+    return await _collect(run, source)
+
+
+async def _collect(run: _Run, source: Source) -> BulkResult:
     outcomes: list[BulkOutcome] = []
     ended_by: BaseException | None = None
-    async with _Run(caller, source, chosen) as run:
+    async with run:
         try:
             while batch := await run.next_outcomes():
                 outcomes += batch
                 for outcome in batch:
                     run.report(outcome)
+            run.report_audit()
         except JournalError:
             raise  # what was made stands in the journal
         except Exception as error:  # noqa: BLE001 - whatever it was, what has been made must not be lost
             ended_by = error
     outcomes += run.leftover()
     outcomes.sort(key=lambda outcome: outcome.index)
-    result = BulkResult(outcomes, run.surplus)
+    result = BulkResult(outcomes, list(run.audit.surplus), run.audit.doubt)
     if (ended_by := ended_by or source.error) is None:
         return result
     message = (
@@ -131,12 +160,21 @@ async def create_many(caller: Caller, specs: Specs, chosen: Options) -> BulkResu
 class _Run:
     """One run: reads the input, has it sent, and keeps outcomes until the reader takes them."""
 
-    def __init__(self, caller: Caller, source: Source, chosen: Options) -> None:
-        self.surplus: list[Assistant] = []
+    def __init__(
+        self,
+        caller: Caller,
+        source: Source,
+        chosen: Options,
+        make: Make,
+        may_be_ours: Callable[[Assistant], bool] = lambda row: True,
+    ) -> None:
+        self.audit = Audit()
         self._caller = caller
         self._source = source
         self._options = chosen
-        self._settler = Settler(caller, chosen.settle)
+        self._make = make
+        self._key = secrets.token_bytes(16) if chosen.exact == "marker" else None
+        self._settler = Settler(caller, chosen.settle, may_be_ours, Echo() if self._key else None)
         self._journal: Journal | None = None
         self._past: dict[int, Past] = {}
         self._began = time.monotonic()
@@ -196,18 +234,28 @@ class _Run:
     def report(self, outcome: BulkOutcome) -> None:
         """Count an outcome that is being handed over, and tell how far the run is."""
         self._counts[outcome.status] += 1
-        if self._options.on_progress is not None:
-            self._options.on_progress(
-                BulkProgress(
-                    done=sum(self._counts.values()),
-                    created=self._counts["created"],
-                    failed=self._counts["failed"],
-                    unknown=self._counts["unknown"],
-                    total=self._source.total,
-                    elapsed=time.monotonic() - self._began,
-                    resumed=self._resumed,
-                )
+        self._tell_progress()
+
+    def report_audit(self) -> None:
+        """Tell of assistants beyond the items, if the last look showed any."""
+        if self.audit.surplus:
+            self._tell_progress()
+
+    def _tell_progress(self) -> None:
+        if self._options.on_progress is None:
+            return
+        self._options.on_progress(
+            BulkProgress(
+                done=sum(self._counts.values()),
+                created=self._counts["created"],
+                failed=self._counts["failed"],
+                unknown=self._counts["unknown"],
+                total=self._source.total,
+                elapsed=time.monotonic() - self._began,
+                resumed=self._resumed,
+                surplus=len(self.audit.surplus),
             )
+        )
 
     # --- the run ----------------------------------------------------------------------------------------
 
@@ -215,10 +263,17 @@ class _Run:
         await self._settler.look_first()
         if self._journal is None:
             return
-        if self._journal.memory.before is None:
-            await self._journal.before(*self._settler.before)
-        else:
-            self._settler.remember(self._journal.memory)
+        memory = self._journal.memory
+        if memory.before is None:
+            await self._journal.before(*self._settler.before, self._key.hex() if self._key else None)
+            return
+        if (memory.key is None) != (self._key is None):
+            begun_with = "content" if memory.key is None else "marker"
+            raise JournalError(
+                f"the run of this journal was begun with exact={begun_with!r}: go on with that"
+            )
+        self._key = bytes.fromhex(memory.key) if memory.key else None
+        self._settler.remember(memory)
 
     async def _carry_out(self) -> None:
         sender = Sender(
@@ -233,9 +288,9 @@ class _Run:
         if self._is_stopping:
             return
         self._check_all_were_given()
-        if self._settler.ambiguous:
+        if self._settler.ambiguous or self._settler.needs_audit:
             await self._settle_all(sender)
-            self.surplus = await self._settler.surplus()
+            self.audit = await self._settler.audit()
 
     async def _send_all(
         self, sender: Sender, take: Callable[[], Awaitable[Job | None]], total: int | None
@@ -263,47 +318,65 @@ class _Run:
     async def _settle_all(self, sender: Sender) -> None:
         """Settle the ambiguous items, and send again what certainly does not exist, until none is left."""
         doubt: str | None = None
-        for _ in range(ROUNDS):
-            if not self._settler.ambiguous or doubt is not None:
-                break
-            found, absent, doubt = await self._settler.settle()
-            for job, made in found:
+        fruitless = 0
+        while self._settler.ambiguous and doubt is None and fruitless < ROUNDS:
+            number = len(self._settler.ambiguous)
+            settled = await self._settler.settle()
+            doubt = settled.doubt
+            for job, row in settled.found:
+                job.made = row
+                self.made(job, row)
+            for job in settled.absent:
+                self._settler.sent_again(job)
                 if self._journal is not None:
-                    self._journal.created(job.index, made.id)
-                self.created(job, made)
-            for job in absent:
-                if self._journal is not None:
-                    self._journal.unsent(job.index)
-            again = iter(absent)
+                    self._journal.absent(job.index)
+            again = iter([*(job for job, _ in settled.found), *settled.absent])
 
             async def take(again: Iterator[Job] = again) -> Job | None:
                 return next(again, None)
 
-            await self._send_all(sender, take, len(absent))
+            await self._send_all(sender, take, len(settled.found) + len(settled.absent))
+            fruitless = 0 if len(self._settler.ambiguous) < number else fruitless + 1
         for job in self._settler.ambiguous:
-            error = unsettled(job, doubt or f"its reply was lost {ROUNDS} times")
+            error = unsettled(job, doubt or f"its reply was lost again and again, {ROUNDS} times in a row")
             self._hand_over(job.outcome("unknown", error=error))
 
     async def _next_job(self) -> Job | None:
         """The next item that has to be sent; what an earlier run left of others is dealt with on the way."""
         while (item := await self._source.take()) is not None:
-            job = job_of(item, strict=self._caller.strict)
-            past = self._past_of(item, job)
-            if isinstance(job, ValidationError):
-                self._hand_over(BulkOutcome(index=item.index, status="failed", spec=item.spec, error=job))
-            elif past is None or past.state in ("unsent", "refused"):
+            made = self._make(item)
+            past = self._past_of(item, made)
+            if isinstance(made, ValidationError):
+                self._hand_over(BulkOutcome(index=item.index, status="failed", spec=item.spec, error=made))
+            elif (job := self._left_to_send(made, past)) is not None:
                 return job
-            elif past.assistant_id is not None:
-                self._resumed += 1
-                self.created(job, shown(job.spec, past.assistant_id))
-            else:
-                self._settler.lost(job, may_be_running=True, age=self._seconds_since_written())
             await self._room.wait()
+        return None
+
+    def _left_to_send(self, job: Job, past: Past | None) -> Job | None:
+        """The job, if there is something to send for it after what an earlier run did."""
+        if self._key is not None:
+            job = marked(job, self._key)
+        if past is None:
+            return job
+        if past.was_absent:
+            self._settler.sent_again(job, age=self._seconds_since_written())
+        if past.state == "sent":
+            self._settler.lost(job, may_be_running=True, age=self._seconds_since_written())
+            return None
+        if past.assistant_id is None:
+            return job
+        self._resumed += 1
+        self._settler.made(job, past.assistant_id)
+        job.made = shown(job.spec, past.assistant_id)
+        if job.rename is not None and past.state != "named":
+            return job
+        self.created(job, job.made)
         return None
 
     def _past_of(self, item: Item, job: Job | ValidationError) -> Past | None:
         past = self._past.pop(item.index, None)
-        if past is not None and (isinstance(job, ValidationError) or fingerprint(job.spec) != past.item):
+        if past is not None and (isinstance(job, ValidationError) or fingerprint(job.item) != past.item):
             raise JournalError(
                 f"item {item.index} is not the one that the journal remembers at this place:"
                 " use the same input, or another journal"
@@ -327,14 +400,26 @@ class _Run:
 
     # --- the desk: what became of a job -----------------------------------------------------------------
 
-    def created(self, job: Job, made: Assistant) -> None:
-        """The job's assistant is known."""
-        self._settler.made(made.id, job.content)
-        self._hand_over(job.outcome("created", assistant=made))
+    def made(self, job: Job, row: Assistant) -> None:
+        """The job's assistant exists; `row` is how the service shows it."""
+        kept = self._settler.shown(job, row)
+        if self._journal is not None:
+            self._journal.created(job.index, row.id, kept)
+        self._settler.made(job, row.id)
+
+    def created(self, job: Job, row: Assistant) -> None:
+        """The job is done."""
+        self._hand_over(job.outcome("created", assistant=row))
 
     def failed(self, job: Job) -> None:
         """The job's assistant was certainly not made; `job.error` says why."""
         self._hand_over(job.outcome("failed", error=job.error))
+
+    def unfinished(self, job: Job) -> None:
+        """The job's assistant was made but could not be given its name; `job.error` says why."""
+        if job.error is not None:
+            job.error.add_note("bulk: it was made, under a marker, and could not be given its name")
+        self._hand_over(job.outcome("unknown", assistant=job.made, error=job.error))
 
     def lost(self, job: Job, *, may_be_running: bool) -> None:
         """The job was sent and no usable reply came."""

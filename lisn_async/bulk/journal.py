@@ -4,11 +4,14 @@
     {"before": ["ast_1", ...], "whole": true} the ids that were there before the first create
     {"sent": 7, "item": "<fingerprint>"}      on disk before the first byte of item 7 is sent
     {"created": 7, "id": "ast_9"}             a fact of the same weight as a reply
+    {"named": 7}                              under markers: it has been given its name
     {"unsent": 7}                             that request provably had no effect
+    {"absent": 7}                             the same, because a listing that can be believed lacks it
     {"refused": 7, "status": 422}             the service said no
 
 The state of an item is its last line. `sent` with nothing after it is ambiguous: kill -9, power loss,
-timeout, reset and 5xx are all that one state. No token, secret or content is written.
+timeout, reset and 5xx are all that one state. No token, secret or content is written. Under markers the
+line `before` also holds the `key` that they are made with, and `created` whether the reply `kept` the marker.
 """
 
 from __future__ import annotations
@@ -16,43 +19,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
-from typing import IO, Any, Literal, TypeAlias
+from typing import IO, Any
 
-import attrs
 import orjson
 
 from ..errors import JournalError
+from .memory import Memory, read_memory
 
 try:
     import fcntl
 except ImportError:  # Windows: there an open file keeps no second writer out
     fcntl = None  # type: ignore[assignment]
-
-State: TypeAlias = Literal["sent", "created", "unsent", "refused"]
-
-_STATES: tuple[State, ...] = ("sent", "created", "unsent", "refused")
-
-
-@attrs.define
-class Past:
-    """What a journal tells of an item: its state, its fingerprint, and its id once it was created."""
-
-    state: State
-    item: str
-    assistant_id: str | None = None
-
-
-@attrs.define
-class Memory:
-    """What a journal tells of its run. `written_at` is when that was last added to, in seconds since the epoch."""
-
-    base_url: str | None = None
-    before: list[str] | None = None
-    before_is_whole: bool = True
-    items: dict[int, Past] = attrs.field(factory=dict)
-    written_at: float = 0.0
 
 
 class Journal:
@@ -65,22 +44,33 @@ class Journal:
         self._lines: list[bytes] = []
         self._waiting: asyncio.Future[None] | None = None
         self._writing: asyncio.Task[None] | None = None
+        self._failure: str | None = None
 
-    async def before(self, ids: Iterable[str], whole: bool) -> None:
+    async def before(self, ids: Iterable[str], whole: bool, key: str | None) -> None:
         """Note the ids that were there before the first create, all or some; return once that is on the disk."""
-        await self._append_and_wait({"before": list(ids), "whole": whole})
+        fact = {"before": list(ids), "whole": whole}
+        await self._append_and_wait(fact if key is None else {**fact, "key": key})
 
     async def sent(self, index: int, item: str) -> None:
         """Note that an item is about to be sent; return once that is on the disk."""
         await self._append_and_wait({"sent": index, "item": item})
 
-    def created(self, index: int, assistant_id: str) -> None:
+    def created(self, index: int, assistant_id: str, kept: bool | None = None) -> None:
         """Note that an item was made. Lost in a crash, this line leaves the item ambiguous, not wrong."""
-        self._append({"created": index, "id": assistant_id})
+        fact = {"created": index, "id": assistant_id}
+        self._append(fact if kept is None else {**fact, "kept": kept})
+
+    def named(self, index: int) -> None:
+        """Note that an item that was made under a marker has its own name."""
+        self._append({"named": index})
 
     def unsent(self, index: int) -> None:
         """Note that the last request for an item provably had no effect."""
         self._append({"unsent": index})
+
+    def absent(self, index: int) -> None:
+        """Note that a listing has shown that an item whose reply was lost does not exist."""
+        self._append({"absent": index})
 
     def refused(self, index: int, status: int) -> None:
         """Note that the service refused an item for good."""
@@ -100,6 +90,8 @@ class Journal:
         await asyncio.shield(self._waiting)
 
     def _append(self, fact: dict[str, Any]) -> None:
+        if self._failure is not None:
+            raise JournalError(self._failure)
         self._lines.append(orjson.dumps(fact) + b"\n")
         loop = asyncio.get_running_loop()
         if self._waiting is None:
@@ -114,20 +106,27 @@ class Journal:
                 lines, self._lines = self._lines, []
                 waiting, self._waiting = self._waiting, None
                 assert waiting is not None
-                try:
-                    await asyncio.to_thread(self._write, b"".join(lines))
-                except OSError as error:
-                    failure = JournalError(f"cannot write the journal {self._path}: {error.strerror}")
-                    waiting.set_exception(failure)
-                    waiting.exception()  # perhaps nobody waits for these lines
-                else:
+                if self._failure is None:
+                    await self._write_some(b"".join(lines))
+                if self._failure is None:
                     waiting.set_result(None)
+                else:
+                    waiting.set_exception(JournalError(self._failure))
+                    waiting.exception()  # perhaps nobody waits for these lines
         finally:
             self._writing = None
 
+    async def _write_some(self, data: bytes) -> None:
+        try:
+            await asyncio.to_thread(self._write, data)
+        except OSError as error:
+            # Nothing more is written: what came after half a line would be no line of a journal.
+            self._failure = f"cannot write the journal {self._path}: {error.strerror}"
+
     def _write(self, data: bytes) -> None:
-        self._file.write(data)
-        self._file.flush()
+        rest = memoryview(data)
+        while rest:
+            rest = rest[self._file.write(rest) :]
         os.fsync(self._file.fileno())
 
 
@@ -142,24 +141,21 @@ def open_journal(path: str | os.PathLike[str], base_url: str) -> Journal:
         descriptor = os.open(where, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o600)
     except OSError as error:
         raise JournalError(f"cannot open the journal {where}: {error.strerror}") from error
-    file = os.fdopen(descriptor, "r+b")
+    file = os.fdopen(descriptor, "r+b", buffering=0)  # what is written is written, or not, and known
     try:
         _lock(file, where)
-        memory = Memory(written_at=os.fstat(descriptor).st_mtime)
-        whole = 0
-        for number, (fact, end) in enumerate(_facts(file, where), 1):
-            _learn(memory, fact, f"{where}, line {number}")
-            whole = end
+        with open(descriptor, "rb", closefd=False) as lines:
+            memory, whole = read_memory(lines, where)
+        memory.written_at = os.fstat(descriptor).st_mtime
         _check_api(memory, base_url, where)
         if whole == 0:
             _check_torn_head(file, where)
         if memory.before is None:
             whole = 0  # a run that ended before it could send anything binds nobody
         file.seek(whole)
-        file.truncate()  # a torn last line: its writer was killed while writing it, and never acted on it
+        file.truncate()  # a torn last line
         if whole == 0:
             file.write(orjson.dumps({"run": 1, "base_url": base_url}) + b"\n")
-            file.flush()
             os.fsync(descriptor)
             _sync_folder(where.parent)
     except BaseException:
@@ -201,43 +197,3 @@ def _sync_folder(folder: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-
-
-def _facts(file: IO[bytes], where: Path) -> Iterator[tuple[dict[str, Any], int]]:
-    """Every whole line with the offset of its end. Only the last line may be torn."""
-    end = 0
-    for number, line in enumerate(file, 1):
-        if not line.endswith(b"\n"):
-            return  # the torn last line
-        try:
-            fact = orjson.loads(line)
-        except orjson.JSONDecodeError:
-            fact = None
-        if not isinstance(fact, dict):
-            raise JournalError(f"{where}, line {number}: this is no line of a bulk journal")
-        end += len(line)
-        yield fact, end
-
-
-def _learn(memory: Memory, fact: dict[str, Any], where: str) -> None:
-    if memory.base_url is None and "run" not in fact:
-        raise JournalError(f"{where}: a bulk journal begins with its run; this file is left as it is")
-    if "run" in fact:
-        if fact["run"] != 1:
-            raise JournalError(f"{where}: this journal was written by a newer version")
-        memory.base_url = str(fact.get("base_url"))
-        return
-    if "before" in fact:
-        memory.before, memory.before_is_whole = fact["before"], fact.get("whole") is True
-        return
-    try:
-        [state] = [state for state in _STATES if state in fact]
-        index = fact[state]
-        if state == "sent":
-            memory.items[index] = Past("sent", fact["item"])
-        else:
-            past = memory.items[index]
-            past.state = state
-            past.assistant_id = fact["id"] if state == "created" else None
-    except (ValueError, KeyError, TypeError):
-        raise JournalError(f"{where}: this is no line of a bulk journal") from None

@@ -11,6 +11,8 @@ from ..errors import BulkError, LisnError
 from ..models import Assistant, AssistantCreate
 
 Status: TypeAlias = Literal["created", "failed", "unknown"]
+Exact: TypeAlias = Literal["content", "marker"]
+"""How an assistant whose reply was lost is recognised: by its content, or by a name that only this run knows."""
 
 
 def _without_values(spec: object) -> str:
@@ -26,7 +28,8 @@ class BulkOutcome:
 
     `index` is its place in the input, counted from 0, and `spec` the item as it was given. "created"
     comes with `assistant`; "failed" means that it was certainly not made and comes with `error`;
-    "unknown" means that it may have been made: look before you send it again.
+    "unknown" means that it may have been made, and why stands in `error`: look before you send it again.
+    With `exact="marker"` an unknown one has an `assistant` if it was made but could not be given its name.
     """
 
     index: int
@@ -40,6 +43,7 @@ class BulkOutcome:
 class BulkProgress:
     """How far a run is. `total` is None where the input does not know its length; `elapsed` is in
     seconds and `rate` in items per second. `resumed` of the created ones were made by an earlier run.
+    `surplus` counts what `BulkResult.surplus` holds, told at the very end.
     """
 
     done: int
@@ -49,6 +53,7 @@ class BulkProgress:
     total: int | None
     elapsed: float
     resumed: int = 0
+    surplus: int = 0
 
     @property
     def rate(self) -> float:
@@ -60,13 +65,14 @@ class BulkProgress:
 class BulkResult:
     """What became of every item of a run, in input order.
 
-    `surplus` are assistants that appeared during the run, are not in it, and look exactly like one that is:
-    a create that was committed after it had been given up, or somebody else's.
+    `surplus` are assistants that appeared during the run, are not in it, and look like one that is: a create
+    that was committed after it had been given up, or somebody else's. `doubt` says why there may be more of
+    them than could be seen; None where none were to be looked for, or all could be seen.
     """
 
     outcomes: list[BulkOutcome] = attrs.field(repr=lambda outcomes: f"<{len(outcomes)}>")
-
     surplus: list[Assistant] = attrs.field(factory=list, repr=lambda found: f"<{len(found)}>")
+    doubt: str | None = None
 
     @property
     def created(self) -> list[BulkOutcome]:

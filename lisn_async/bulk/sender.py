@@ -9,12 +9,17 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
+import attrs
+
+from .._calls import Tried
+from .._endpoints import update
 from .._log import bulk_logger as logger
-from .._request import Caller
+from .._request import Caller, Request
 from .._retry import Happened, Meaning, backoff, is_declined, meaning_of
 from ..errors import APIConnectionError
+from ..models import Assistant
 from .content import fingerprint
 from .job import Desk, Job
 from .journal import Journal
@@ -44,58 +49,105 @@ class Sender:
         self._held_until = 0.0
 
     async def send(self, job: Job) -> None:
-        """Send one item. A run that is being stopped may leave it without an outcome, as never sent."""
+        """Send one item. A run that is being stopped may leave it without an outcome."""
         job.error = None
+        if job.made is None:
+            await self._create(job)
+        if job.made is not None:
+            await self._finish(job)
+
+    async def _create(self, job: Job) -> None:
+        tried = await self._decided(job, job.request, self._note(job))
+        if tried is None:
+            if not self._is_stopping():
+                job.error = job.error or self._not_tried(job)
+                self._desk.failed(job)
+        elif tried.response is not None:
+            job.made = tried.response.parse()
+            self._desk.made(job, job.made)
+        elif meaning_of(tried.attempt) is Meaning.UNKNOWN:
+            self._desk.lost(job, may_be_running=tried.attempt.happened is Happened.LOST)
+        else:
+            if self._journal is not None:
+                self._journal.refused(job.index, tried.attempt.status)
+            self._desk.failed(job)
+
+    async def _finish(self, job: Job) -> None:
+        """Give an assistant that was made under a marker its name. A change may be sent any number of times."""
+        assert job.made is not None
+        if job.rename is None:
+            self._desk.created(job, job.made)
+            return
+        request = attrs.evolve(
+            update(job.made.id, job.rename, strict=False),
+            secrets=job.request.secrets,  # an error may echo what the service has, not only what it is sent now
+        )
+        tried = await self._decided(job, request, None)
+        if tried is not None and tried.response is not None:
+            if self._journal is not None:
+                self._journal.named(job.index)
+            self._desk.created(job, tried.response.parse())
+        elif tried is not None or not self._is_stopping():
+            job.error = job.error or self._not_tried(job)
+            self._desk.unfinished(job)
+
+    async def _decided(
+        self, job: Job, request: Request[Assistant], note: Callable[[], Awaitable[None]] | None
+    ) -> Tried[Assistant] | None:
+        """The first attempt that decides something; None if the run stops, or if nothing succeeds for too long."""
         number = 0
         while not self._is_hopeless():
             await self._wait_for_quiet()
             await self._pace.acquire()
+            job.is_noted = False
             try:
-                if self._journal is not None:
-                    await self._journal.sent(job.index, fingerprint(job.spec))
                 number += 1
-                meaning = await self._attempt(job, number)
+                tried = await self._attempt(request, number, note)
             finally:
                 self._pace.release()
-            if meaning is not Meaning.HARMLESS or self._is_stopping():
-                return
+            job.error = tried.error
+            if meaning_of(tried.attempt) is not Meaning.HARMLESS:
+                return tried
+            if job.is_noted and self._journal is not None:
+                self._journal.unsent(job.index)
+            if self._is_stopping():
+                return None
             await asyncio.sleep(min(backoff(number, random.random()), self._seconds_of_hope()))
-        job.error = job.error or self._not_tried(job)
-        self._desk.failed(job)
+        return None
 
-    async def _attempt(self, job: Job, number: int) -> Meaning:
+    async def _attempt(
+        self, request: Request[Assistant], number: int, note: Callable[[], Awaitable[None]] | None
+    ) -> Tried[Assistant]:
         began = time.monotonic()
         give_up = began + self._seconds_of_hope()
-        tried = await self._caller.attempt(job.request, number=number, sent_by=give_up)
+        tried = await self._caller.attempt(request, number=number, sent_by=give_up, about_to_send=note)
         now = time.monotonic()
         attempt, meaning = tried.attempt, meaning_of(tried.attempt)
-        job.error = tried.error
         if tried.response is not None:
             self._failing_since = None
             self._pace.succeeded(now - began)
-            made = tried.response.parse()
-            if self._journal is not None:
-                self._journal.created(job.index, made.id)
-            self._desk.created(job, made)
-        elif meaning is Meaning.UNKNOWN:
-            may_be_running = attempt.happened is Happened.LOST
-            if may_be_running:
-                self._pace.pushed_back(now)
-            self._desk.lost(job, may_be_running=may_be_running)
-        elif meaning is Meaning.DEFINITE:
-            if self._journal is not None:
-                self._journal.refused(job.index, attempt.status)
-            self._desk.failed(job)
-        else:
+        elif meaning is Meaning.HARMLESS:
             if self._failing_since is None:
                 self._failing_since = began
                 logger.info("%s; trying again for up to %g s", tried.error, self._give_up_after)
-            if self._journal is not None:
-                self._journal.unsent(job.index)
             if is_declined(attempt):
                 self._pace.pushed_back(now)
                 self._held_until = max(self._held_until, now + (attempt.retry_after or 0.0))
-        return meaning
+        elif attempt.happened is Happened.LOST:
+            self._pace.pushed_back(now)
+        return tried
+
+    def _note(self, job: Job) -> Callable[[], Awaitable[None]] | None:
+        """What has to be on the disk before the first byte of a create goes out."""
+        journal = self._journal
+        if journal is None:
+            return None
+
+        async def note() -> None:
+            await journal.sent(job.index, fingerprint(job.item))
+            job.is_noted = True
+
+        return note
 
     async def _wait_for_quiet(self) -> None:
         while not self._is_hopeless():

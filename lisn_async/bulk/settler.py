@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+
+import attrs
 
 from .._endpoints import get, list_all
 from .._log import bulk_logger as logger
@@ -12,26 +14,59 @@ from .._request import Caller
 from ..errors import APIConnectionError, APIError, IncompleteListError, LisnError, NotFoundError
 from ..models import Assistant
 from . import plan
-from .content import Content
 from .job import Job
-from .journal import Memory
+from .likeness import Likeness, likeness_of
+from .memory import Memory
 
 SETTLE = 2.0
 """Seconds after which a listing shows what the service has finished."""
+LOOKS = 4
+"""Listings that are asked for what they lack, at twice the distance each time, before they are not believed."""
 MOST_LOOKED_UP = 50
 """Missing ids that are asked for one by one, before the listing is called incomplete instead."""
 
 
-class Settler:
-    """Knows what was there before a run, what the run made, and which of its items are ambiguous."""
+@attrs.frozen(kw_only=True)
+class Settled:
+    """What a listing decided: items and their rows, items that certainly do not exist, why the rest is unsure."""
 
-    def __init__(self, caller: Caller, settle: float | None) -> None:
+    found: Sequence[tuple[Job, Assistant]] = ()
+    absent: Sequence[Job] = ()
+    doubt: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Audit:
+    """What the last look showed: assistants beyond the items, or why that cannot be told."""
+
+    surplus: Sequence[Assistant] = ()
+    doubt: str | None = None
+
+
+class Settler:
+    """Knows what was there before a run, what the run made, and which of its items are ambiguous.
+
+    `may_be_ours` tells rows that are worth a comparison. With `echo`, items are recognised by markers.
+    """
+
+    def __init__(
+        self,
+        caller: Caller,
+        settle: float | None,
+        may_be_ours: Callable[[Assistant], bool] = lambda row: True,
+        echo: plan.Echo | None = None,
+    ) -> None:
         self.ambiguous: list[Job] = []
         self._caller = caller
         self._settle = settle
+        self._may_be_ours = may_be_ours
+        self._echo = echo
         self._before: set[str] = set()
         self._before_is_whole = True
         self._made = plan.Made()
+        self._gone: set[str] = set()
+        self._sent_again: set[Likeness] = set()
+        self._sent_again_at = 0.0
 
     async def look_first(self) -> None:
         """List before the first create: what is there already is not ours. Raises `APIError`."""
@@ -45,68 +80,109 @@ class Settler:
         """Go on from an earlier run: what was there before *that* one is not ours."""
         if memory.before is not None:
             self._before, self._before_is_whole = set(memory.before), memory.before_is_whole
+        if self._echo is not None:
+            self._echo.kept, self._echo.changed = memory.kept, memory.changed
 
     @property
     def before(self) -> tuple[set[str], bool]:
         """The ids that were there before, and whether these are all of them."""
         return self._before, self._before_is_whole
 
-    def made(self, assistant_id: str, content: Content) -> None:
+    @property
+    def needs_audit(self) -> bool:
+        """Whether an item was sent again after a listing had shown that it does not exist."""
+        return bool(self._sent_again)
+
+    def made(self, job: Job, assistant_id: str) -> None:
         """Note what the run made: listings have to show it."""
-        self._made.add(assistant_id, content)
+        self._made.add(assistant_id, job.content)
+
+    def shown(self, job: Job, row: Assistant) -> bool | None:
+        """Whether the reply to a create keeps what was sent; None where nobody needs to know it from there."""
+        if self._echo is None or row.name is None:
+            return None
+        kept = self._echo.kept
+        self._echo.note(row, job.content)
+        return self._echo.kept > kept
 
     def lost(self, job: Job, *, may_be_running: bool, age: float = 0.0) -> None:
         """Keep an item until a listing can tell. It was lost `age` seconds ago."""
-        settle = self._settle
-        if settle is None:
-            settle = SETTLE + (self._caller.timeout if may_be_running else 0.0)
-        job.believable_at = time.monotonic() + max(0.0, settle - age)
+        job.believable_at = time.monotonic() + max(0.0, self._seconds(may_be_running=may_be_running) - age)
         self.ambiguous.append(job)
 
-    async def settle(self) -> tuple[list[tuple[Job, Assistant]], list[Job], str | None]:
-        """Items with the assistants that are theirs, items that certainly do not exist, and why the rest is unsure.
+    def sent_again(self, job: Job, *, age: float = 0.0) -> None:
+        """Note that a listing has shown that a lost item does not exist, and that it is sent once more."""
+        self._sent_again.add(likeness_of(job.spec))
+        self._sent_again_at = max(self._sent_again_at, time.monotonic() - age)
 
-        The unsure ones stay in `ambiguous`.
-        """
+    async def settle(self) -> Settled:
+        """What becomes of the ambiguous items. The unsure ones stay in `ambiguous`."""
         wait = max(0.0, max(job.believable_at for job in self.ambiguous) - time.monotonic())
         logger.info("replies lost: %d; looking for those assistants in %.1f s", len(self.ambiguous), wait)
         await asyncio.sleep(wait)
         findings = await self._look()
         if isinstance(findings, str):
-            return [], [], findings
+            return Settled(doubt=findings)
         jobs = {job.index: job for job in self.ambiguous}
         found = [(jobs[item.index], row) for item, row in findings.claims]
         absent = [jobs[item.index] for item in findings.open]
         doubt = findings.reason_for_doubt()
-        self.ambiguous = absent if doubt else []
-        return found, [] if doubt else absent, doubt
+        if doubt is not None:
+            self.ambiguous = absent
+            return Settled(found=found, doubt=doubt)
+        self.ambiguous = []
+        return Settled(found=found, absent=absent)
 
-    async def surplus(self) -> list[Assistant]:
-        """Look once more: a create that was committed after it had been given up shows as a surplus."""
-        rows = await self._list()
-        if isinstance(rows, str) or not self._before_is_whole:
-            return []
-        surplus = plan.surplus(rows, self._before, self._made)
+    async def audit(self) -> Audit:
+        """Look once more, as long after the last re-send as a listing takes to be believed.
+
+        A create that was committed after it had been given up shows here as a surplus.
+        """
+        await asyncio.sleep(max(0.0, self._sent_again_at + self._seconds() - time.monotonic()))
+        rows = await self._listing()
+        if isinstance(rows, str):
+            return Audit(doubt=rows)
+        if missing := plan.missing(rows, self._made, self._gone):
+            return Audit(doubt=f"the listing lacks {len(missing)} assistants that this run made")
+        candidates = [row for row in rows if self._may_be_ours(row)]
+        surplus = plan.surplus(candidates, self._before, self._made, self._sent_again)
         if surplus:
             ids = ", ".join(row.id for row in surplus[:20])
             logger.warning("%d more assistants than items, to be looked at: %s", len(surplus), ids)
-        return surplus
+        return Audit(surplus=surplus)
+
+    def _seconds(self, *, may_be_running: bool = False) -> float:
+        if self._settle is not None:
+            return self._settle
+        return SETTLE + (self._caller.timeout if may_be_running else 0.0)
 
     async def _look(self) -> plan.Findings | str:
         if not self._before_is_whole:
             return "the listing before the first create was not whole"
-        rows = await self._list()
+        rows = await self._listing()
         if isinstance(rows, str):
             return rows
-        findings = self._reconcile(rows, set())
-        if not 0 < len(findings.missing) <= MOST_LOOKED_UP:
-            return findings
-        deleted = {assistant_id for assistant_id in findings.missing if await self._is_gone(assistant_id)}
-        return self._reconcile(rows, deleted)
+        pending = [
+            plan.Pending(index=job.index, content=job.content, likeness=likeness_of(job.spec))
+            for job in self.ambiguous
+        ]
+        candidates = [row for row in rows if self._may_be_ours(row) or row.id in self._before]
+        return plan.reconcile(candidates, self._before, self._made, pending, self._gone, self._echo)
 
-    def _reconcile(self, rows: Sequence[Assistant], deleted: set[str]) -> plan.Findings:
-        pending = [plan.Pending(index=job.index, content=job.content) for job in self.ambiguous]
-        return plan.reconcile(rows, self._before, self._made, pending, deleted)
+    async def _listing(self) -> list[Assistant] | str:
+        """All rows, asked for again while some are lacking that are there; or why there are none."""
+        for look in range(LOOKS):
+            if look:  # it lags, perhaps
+                await asyncio.sleep(self._seconds() * 2.0 ** (look - 1))
+            rows = await self._list()
+            if isinstance(rows, str):
+                return rows
+            missing = plan.missing(rows, self._made, self._gone)
+            if len(missing) <= MOST_LOOKED_UP:
+                self._gone |= {one for one in missing if await self._is_gone(one)}
+            if self._gone.issuperset(missing):
+                break
+        return rows
 
     async def _list(self) -> list[Assistant] | str:
         try:
@@ -136,4 +212,6 @@ def unsettled(job: Job, doubt: str) -> LisnError:
         True,
     )
     error.add_note(f"bulk: not settled: {doubt}")
+    if job.marker is not None:
+        error.add_note(f"bulk: if it exists, its name is {job.marker}, or what the service made of that")
     return error

@@ -2,8 +2,10 @@
 
 import asyncio
 import errno
+import ipaddress
 import json
 import signal
+import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -78,6 +80,10 @@ async def _serve(settings: dict[str, Any], port: int | None, faults: "list[Fault
         raise UsageError(f"the sandbox cannot start: {reason.rstrip('.')}") from None
     try:
         box.faults = faults
+        if not _is_loopback(settings["host"]):
+            _output.say(
+                f"warning: {settings['host']} is not this machine alone: everyone on the network can reach this sandbox"
+            )
         if as_json:
             # One line even on a terminal: a program that reads it waits for the end of a line.
             ready = {"base_url": box.base_url, "token": box.token, "database": settings["database"]}
@@ -102,6 +108,12 @@ async def _started(settings: dict[str, Any], port: int | None) -> "Sandbox":
         box = Sandbox(**settings, port=0)
         await box.start()
     return box
+
+
+def _is_loopback(host: str) -> bool:
+    """Whether only this machine can reach a server that listens there: it does, so the name can be resolved."""
+    address = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)[0][4][0]
+    return ipaddress.ip_address(str(address).partition("%")[0]).is_loopback
 
 
 def _introduce(box: "Sandbox", database: str) -> None:

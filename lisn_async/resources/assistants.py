@@ -11,7 +11,7 @@ from .. import _endpoints
 from .._request import Caller
 from .._response import RawResponse
 from .._secrets import hide
-from ..bulk import BulkOutcome, BulkProgress, BulkResult, engine
+from ..bulk import BulkOutcome, BulkProgress, BulkResult, Exact, engine
 from ..models import (
     UNSET,
     Assistant,
@@ -193,6 +193,7 @@ class AsyncAssistants:
         on_progress: Callable[[BulkProgress], None] | None = None,
         settle: float | None = None,
         give_up_after: float = 300.0,
+        exact: Exact = "content",
     ) -> BulkResult:
         """The outcome of every item, in input order, up to `max_concurrency` of them under way at once.
 
@@ -212,6 +213,15 @@ class AsyncAssistants:
         the same specs, and what is missing is created. Items that were refused are tried again;
         those that an earlier run created are outcomes as well, their assistants built from spec and id.
 
+        `exact` says how an assistant is recognised whose reply was lost. "content": it shows what was sent.
+        That cannot be told apart from one that somebody else makes at the same time with the same content,
+        and not recognised where the service changes what it is sent (such items end as "unknown").
+        "marker": each is created under a name that only this run can know, and renamed at once, which costs
+        a second request for each; until then others see it under that name.
+
+        Assistants that were made all the same after a listing had shown that they do not exist, seconds
+        late, are in `.surplus` of the result.
+
         Raises `ConfigurationError` for options out of range, `JournalError` if the journal is damaged,
         in use or of another job, `APIError` if the first listing fails, and `BulkError`, which carries
         the result so far, if the input itself raises.
@@ -223,6 +233,7 @@ class AsyncAssistants:
             on_progress=on_progress,
             settle=settle,
             give_up_after=give_up_after,
+            exact=exact,
         )
         return await engine.create_many(self._caller, specs, chosen)
 
@@ -236,6 +247,7 @@ class AsyncAssistants:
         on_progress: Callable[[BulkProgress], None] | None = None,
         settle: float | None = None,
         give_up_after: float = 300.0,
+        exact: Exact = "content",
     ) -> AsyncGenerator[BulkOutcome, None]:
         """The outcomes of `create_many` as a stream, in order of completion; ambiguous ones come last.
 
@@ -250,8 +262,39 @@ class AsyncAssistants:
             on_progress=on_progress,
             settle=settle,
             give_up_after=give_up_after,
+            exact=exact,
         )
         return engine.create_each(self._caller, specs, chosen)
+
+    async def duplicate_many(
+        self,
+        assistant_id: str,
+        count: int,
+        *,
+        max_concurrency: int = 64,
+        journal: str | PathLike[str] | None = None,
+        on_progress: Callable[[BulkProgress], None] | None = None,
+        settle: float | None = None,
+        give_up_after: float = 300.0,
+    ) -> BulkResult:
+        """The outcome of every copy of an assistant, `count` of them, up to `max_concurrency` at once.
+
+        All that `create_many` promises holds: no copy is made twice, none is lost silently, and a run with
+        a `journal` survives crashes. `.spec` of an outcome is what a copy is: the original's own fields. A
+        copy whose reply was lost is recognised by them, whatever the service adds to its name.
+
+        Raises `ValidationError` for a bad id or count, `NotFoundError` if there is no such assistant, and
+        what `create_many` raises; `JournalError` also if the original is no longer what it was when the
+        journal was begun.
+        """
+        chosen = engine.options(
+            max_concurrency=max_concurrency,
+            journal=journal,
+            on_progress=on_progress,
+            settle=settle,
+            give_up_after=give_up_after,
+        )
+        return await engine.duplicate_many(self._caller, assistant_id, count, chosen)
 
 
 class AsyncAssistantsWithRawResponse:

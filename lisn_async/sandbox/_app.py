@@ -5,10 +5,11 @@ No awaiting in here and nothing of aiohttp: a value comes in, the store is asked
 
 import hmac
 import json
+from collections.abc import Sequence
 from typing import Any
 
-from lisn_async.sandbox import _json, _rules
-from lisn_async.sandbox._faults import Operation
+from lisn_async.sandbox import _json, _modifiers, _rules
+from lisn_async.sandbox._faults import Fault, Operation
 from lisn_async.sandbox._messages import Received, Reply, error
 from lisn_async.sandbox._routes import Route
 from lisn_async.sandbox._store import Store
@@ -63,27 +64,32 @@ class App:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def answer(self, operation: Operation, request: Received, wanted: str) -> Reply:
+    def answer(
+        self, operation: Operation, request: Received, wanted: str, modifiers: Sequence[Fault] = ()
+    ) -> Reply:
         """Carry out one operation; `wanted` is the id in the path, where there is one."""
         with self._store.lock:  # what was read stays true until it is written, whoever clears meanwhile
             match operation:
                 case "list":
-                    return self._list()
+                    return self._list(modifiers)
                 case "create":
-                    return self._create(request)
+                    return self._create(request, modifiers)
                 case "get":
                     return self._get(wanted)
                 case "update":
-                    return self._update(request, wanted)
+                    return self._update(request, wanted, modifiers)
                 case "delete":
                     return self._delete(wanted)
                 case "duplicate":
-                    return self._duplicate(wanted)
+                    return self._duplicate(wanted, modifiers)
 
-    def _list(self) -> Reply:
-        return Reply(status=200, body=b"[" + b",".join(self._store.all()) + b"]")
+    def _list(self, modifiers: Sequence[Fault]) -> Reply:
+        age = _modifiers.least_age(modifiers)
+        rows = self._store.older_than(age) if age else self._store.all()
+        rows = rows[: _modifiers.most_rows(modifiers)]
+        return Reply(status=200, body=b"[" + b",".join(rows) + b"]")
 
-    def _create(self, request: Received) -> Reply:
+    def _create(self, request: Received, modifiers: Sequence[Fault]) -> Reply:
         body = _json_object(request)
         if isinstance(body, Reply):
             return body
@@ -91,13 +97,15 @@ class App:
             fields = _rules.created(body)
         except _rules.Refused as refused:
             return _unprocessable(refused)
-        return Reply(status=201, body=self._store.create("create", fields))
+        stored = _modifiers.rewritten(fields, modifiers) if modifiers else fields
+        asked = fields if stored != fields else None
+        return Reply(status=201, body=self._store.create("create", stored, asked=asked))
 
     def _get(self, wanted: str) -> Reply:
         found = self._store.get(wanted)
         return _unknown(wanted) if found is None else Reply(status=200, body=found)
 
-    def _update(self, request: Received, wanted: str) -> Reply:
+    def _update(self, request: Received, wanted: str, modifiers: Sequence[Fault]) -> Reply:
         body = _json_object(request)
         if isinstance(body, Reply):
             return body
@@ -109,7 +117,11 @@ class App:
             fields = _rules.changed(before, body)
         except _rules.Refused as refused:
             return _unprocessable(refused)
-        return Reply(status=200, body=self._store.update(wanted, before, fields))
+        stored = _modifiers.rewritten(fields, modifiers, body) if modifiers else fields
+        asked = self._store.asked(wanted)
+        if asked is not None or stored != fields:
+            asked = _rules.changed(asked or before, body)
+        return Reply(status=200, body=self._store.update(wanted, before, stored, asked=asked))
 
     def _delete(self, wanted: str) -> Reply:
         if self._store.get(wanted) is None:
@@ -117,11 +129,16 @@ class App:
         self._store.delete(wanted)
         return Reply(status=204)
 
-    def _duplicate(self, wanted: str) -> Reply:
+    def _duplicate(self, wanted: str, modifiers: Sequence[Fault]) -> Reply:
         found = self._store.get(wanted)
         if found is None:
             return _unknown(wanted)
-        return Reply(status=201, body=self._store.create("duplicate", _rules.copied(json.loads(found))))
+        fields = _rules.copied(json.loads(found))
+        stored = _modifiers.rewritten(fields, modifiers)
+        asked = self._store.asked(wanted)  # a copy of it was asked for, whatever became of that
+        if stored != fields:
+            asked = asked or fields
+        return Reply(status=201, body=self._store.create("duplicate", stored, asked=asked))
 
 
 def _json_object(request: Received) -> dict[str, Any] | Reply:

@@ -9,7 +9,10 @@ from typing import Any
 import attrs
 
 from lisn_async.sandbox._app import read_json
-from lisn_async.sandbox._faults import Fault, FaultQueue
+from lisn_async.sandbox._fault_queue import FaultQueue
+from lisn_async.sandbox._faults import Fault
+from lisn_async.sandbox._judge import judged
+from lisn_async.sandbox._late import LateCommits
 from lisn_async.sandbox._messages import Received, Reply, error, json_reply
 from lisn_async.sandbox._routes import Control
 from lisn_async.sandbox._seen import SeenLog, SeenRequest
@@ -24,6 +27,7 @@ class ControlPlane:
     store: Store
     seen: SeenLog
     faults: FaultQueue
+    late: LateCommits
 
     def answer(self, control: Control, request: Received) -> Reply:
         """Carry out one request about the sandbox itself."""
@@ -33,16 +37,40 @@ class ControlPlane:
             case "reset":
                 return self._reset()
             case "snapshot":
-                assistants, commits = self.store.documents(), self.store.commits()
-                return json_reply(200, {"assistants": assistants, "commits": commits})
+                return json_reply(200, self._snapshot())
             case "seen":
                 return json_reply(200, [_described(one) for one in self.seen.snapshot()])
             case "faults":
                 return self._faults()
             case "set_faults":
                 return self._set_faults(request)
+            case "judge":
+                return self._judge(request)
+
+    def _snapshot(self) -> dict[str, Any]:
+        return {
+            "assistants": self.store.documents(),
+            "commits": self.store.commits(),
+            "late_commits": len(self.late),
+        }
+
+    def _judge(self, request: Received) -> Reply:
+        body = read_json(request)
+        if isinstance(body, Reply):
+            return body
+        if not isinstance(body, dict) or "items" not in body or body.keys() - {"items", "before", "surplus"}:
+            return error(422, "invalid", "Wanted is an object with items, before and surplus.")
+        known = {"before": [], "surplus": [], **body}
+        if not all(isinstance(value, list) for value in known.values()):
+            return error(422, "invalid", "items, before and surplus are lists.")
+        try:
+            verdict = judged(self.store.contents(), **known)
+        except ValueError as problem:
+            return error(422, "invalid", str(problem))
+        return json_reply(200, {**attrs.asdict(verdict), "is_clean": verdict.is_clean})
 
     def _reset(self) -> Reply:
+        self.late.drop()
         self.store.clear()
         self.seen.clear()
         self.faults.replace([])

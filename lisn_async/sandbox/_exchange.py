@@ -3,6 +3,8 @@
 import asyncio
 import secrets
 import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import NoReturn
 
 import attrs
@@ -11,10 +13,14 @@ from aiohttp import HttpVersion11, web
 from lisn_async.sandbox import _wire_faults
 from lisn_async.sandbox._app import App, refusal
 from lisn_async.sandbox._control import ControlPlane
-from lisn_async.sandbox._faults import Fault, FaultQueue
+from lisn_async.sandbox._fault_queue import FaultQueue, Hit
+from lisn_async.sandbox._faults import Fault
+from lisn_async.sandbox._late import LateCommits
 from lisn_async.sandbox._messages import Received, Reply, error
 from lisn_async.sandbox._routes import Route, find
 from lisn_async.sandbox._seen import SeenLog, SeenRequest
+
+_MAX_CONTROL_BODY = 268_435_456  # a judge is given every item of a job
 
 
 @attrs.define(kw_only=True)
@@ -26,7 +32,10 @@ class Exchanges:
     token: str
     seen: SeenLog
     faults: FaultQueue
+    late: LateCommits
     max_body: int
+    refuse: Callable[[float], None] = attrs.field(init=False)
+    """Refuse connections for so many seconds: `Server.refuse`, which cannot exist before what it serves."""
     is_stopping: bool = False
     """Set before connections are broken off, so that nobody takes that for a client going away."""
 
@@ -36,7 +45,7 @@ class Exchanges:
         route = find(request.method, path)
         body = bytearray()
         try:
-            problem = await _read(request, body, self.max_body)
+            problem = await _read(request, body, _MAX_CONTROL_BODY if route.is_control else self.max_body)
         except asyncio.CancelledError:
             if not route.is_control:
                 self._record(request, path, query, route, body, aborted=not self.is_stopping)
@@ -52,9 +61,12 @@ class Exchanges:
         )
         if route.is_control:
             return to_response(self._decide(received, route))
-        fault = self.faults.take(route.operation)
-        seen = self._record(request, path, query, route, body, fault=fault.do if fault else None)
-        reply = await self._answer(request, received, route, seen, fault)
+        hit = self.faults.take(route.operation)
+        seen = self._record(request, path, query, route, body, fault=hit.name)
+        if hit.breakage is None:
+            reply = self._decide(received, route, hit.modifiers)
+        else:
+            reply = await self._break(request, received, route, seen, hit, hit.breakage)
         self.seen.note(seen.sequence, status=reply.status)
         return to_response(reply, seen.request_id)
 
@@ -86,43 +98,69 @@ class Exchanges:
         self.seen.add(seen)
         return seen
 
-    def _decide(self, received: Received, route: Route) -> Reply:
+    def _decide(self, received: Received, route: Route, modifiers: Sequence[Fault] = ()) -> Reply:
         if refused := refusal(received, route, self.token):
             return refused
         if route.operation is not None:
-            return self.app.answer(route.operation, received, route.assistant_id)
+            return self.app.answer(route.operation, received, route.assistant_id, modifiers)
         assert route.control is not None  # or it would have been refused
         return self.control.answer(route.control, received)
 
-    async def _answer(
+    async def _break(
         self,
         request: web.BaseRequest,
         received: Received,
         route: Route,
         seen: SeenRequest,
-        fault: Fault | None,
+        hit: Hit,
+        fault: Fault,
     ) -> Reply:
-        if fault is None:
-            return self._decide(received, route)
-        # Here lies the difference between "before" and "after": whether this line commits.
-        true_reply = self._decide(received, route) if fault.when == "after" else None
+        # Here lies the difference between "before", "after" and "late": whether and when these lines commit.
+        true_reply = self._decide(received, route, hit.modifiers) if fault.when == "after" else None
+        if fault.when == "late":
+            delay = fault.delay or 0.0
+            self.late.schedule(delay, lambda: self._decide(received, route, hit.modifiers))
         match fault.do:
-            case "status":
-                return _wire_faults.instead(fault)
             case "hang":
                 await self._hang(seen)
             case "reset":
                 _wire_faults.reset(_transport(request))
+            case "refuse":
+                self.refuse(fault.seconds or 0.0)
+                _wire_faults.reset(_transport(request))
             case "close":
                 _wire_faults.close(_transport(request))
+            case "garbage":
+                _wire_faults.garbage(_transport(request), fault)
             case "cut":
                 half = _wire_faults.cut(_transport(request), fault, true_reply, seen.request_id)
                 self.seen.note(seen.sequence, status=half.status)
+            case "drip":
+                await self._drip(request, fault, true_reply, seen)
+            case _:
+                return _wire_faults.instead(fault)
         return await _connection_lost()
 
+    async def _drip(
+        self, request: web.BaseRequest, fault: Fault, true_reply: Reply | None, seen: SeenRequest
+    ) -> None:
+        reply = _wire_faults.to_be_dripped(fault, true_reply)
+        transport = _transport(request)
+        with self._noticing_that_the_client_leaves(seen):
+            await _wire_faults.drip(
+                transport, fault, reply, seen.request_id, is_head=request.method == "HEAD"
+            )
+        self.seen.note(seen.sequence, status=reply.status)
+        transport.close()
+
     async def _hang(self, seen: SeenRequest) -> NoReturn:
-        try:
+        with self._noticing_that_the_client_leaves(seen):
             await _connection_lost()
+
+    @contextmanager
+    def _noticing_that_the_client_leaves(self, seen: SeenRequest) -> Iterator[None]:
+        try:
+            yield
         except asyncio.CancelledError:
             if not self.is_stopping:
                 self.seen.note(seen.sequence, aborted=True)

@@ -16,7 +16,7 @@ _COLLECTION: dict[str, Operation] = {"GET": "list", "HEAD": "list", "POST": "cre
 _ITEM: dict[str, Operation] = {"GET": "get", "HEAD": "get", "PATCH": "update", "DELETE": "delete"}
 _DUPLICATE: dict[str, Operation] = {"POST": "duplicate"}
 
-Control: TypeAlias = Literal["openapi", "reset", "snapshot", "seen", "faults", "set_faults"]
+Control: TypeAlias = Literal["openapi", "reset", "snapshot", "seen", "faults", "set_faults", "judge"]
 
 _CONTROL: dict[str, dict[str, Control]] = {
     "/openapi.json": {"GET": "openapi", "HEAD": "openapi"},
@@ -24,6 +24,7 @@ _CONTROL: dict[str, dict[str, Control]] = {
     "/_sandbox/snapshot": {"GET": "snapshot", "HEAD": "snapshot"},
     "/_sandbox/seen": {"GET": "seen", "HEAD": "seen"},
     "/_sandbox/faults": {"GET": "faults", "HEAD": "faults", "PUT": "set_faults"},
+    "/_sandbox/judge": {"POST": "judge"},
 }
 
 

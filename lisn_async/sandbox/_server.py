@@ -1,6 +1,7 @@
 """A listening socket and its connections; what happens to a request is told in `_exchange.py`."""
 
 import asyncio
+import contextlib
 import logging
 import socket
 from collections.abc import Awaitable, Callable
@@ -9,6 +10,7 @@ from typing import Any, cast
 
 from aiohttp import web
 
+from lisn_async.sandbox import _sockets
 from lisn_async.sandbox._exchange import to_response
 from lisn_async.sandbox._messages import error
 
@@ -16,19 +18,56 @@ from lisn_async.sandbox._messages import error
 # (`handle_error` below does not): here garbage is what people come for.
 _logger = logging.getLogger("lisn.sandbox")
 
+Handle = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
 
 class Server:
     """A server that stops in the time it takes to close its sockets."""
 
-    def __init__(self, handle: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]) -> None:
+    def __init__(self, handle: Handle) -> None:
         # The low-level server: the routing is ours (`_routes.py`), and web.Application's machinery is not needed.
-        self._web = web.Server(handle, handler_cancellation=True)
+        self._web = web.Server(_noting_what_is_under_way(handle), handler_cancellation=True)
         self._listener: asyncio.Server | None = None
+        self._address: _sockets.Address | None = None
+        self._reserved: socket.socket | None = None  # the port's, while nobody listens
+        self._outage: asyncio.Task[None] | None = None
+        self._outage_ends = 0.0
+        self._is_stopping = False
 
     async def start(self, sock: socket.socket) -> None:
         """Accept connections on `sock`, which is bound already."""
+        self._address = _sockets.Address.of(sock)
+        await self._listen(sock)
+
+    async def _listen(self, sock: socket.socket) -> None:
         loop = asyncio.get_running_loop()
-        self._listener = await loop.create_server(self._connection, sock=sock, backlog=1024)
+        # In two steps, so that there is no moment in which a cancellation could lose a listener that listens.
+        self._listener = await loop.create_server(
+            self._connection, sock=sock, backlog=_sockets.BACKLOG, start_serving=False
+        )
+        await self._listener.start_serving()
+
+    def refuse(self, seconds: float) -> None:
+        """Refuse every connection for so long, and end the idle ones; those with a request under way go on."""
+        if self._listener is None or self._address is None or self._is_stopping:
+            return
+        loop = asyncio.get_running_loop()
+        self._outage_ends = max(self._outage_ends, loop.time() + seconds)
+        if self._reserved is None:
+            self._listener.close()
+            # Bound and not listening: that is what refuses, and keeps the port from being given to somebody else.
+            self._reserved = self._address.bind()
+            self._outage = loop.create_task(self._end_outage(self._reserved))
+        for connection in self._web.connections:
+            if isinstance(connection, _Connection):
+                connection.end_if_idle()
+
+    async def _end_outage(self, reserved: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        while (left := self._outage_ends - loop.time()) > 0:
+            await asyncio.sleep(left)
+        self._reserved = None
+        await self._listen(reserved)
 
     async def stop(self) -> None:
         """Stop at once, whatever hangs, and leave nothing open.
@@ -36,6 +75,13 @@ class Server:
         aiohttp's own shutdown waits for handlers first, and takes a limit of 0 s for no limit. Here every
         connection is broken off, which cancels its handler.
         """
+        self._is_stopping = True
+        if self._outage is not None:
+            self._outage.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._outage
+        if self._reserved is not None:
+            self._reserved.close()
         if self._listener is not None:
             self._listener.close()
         await asyncio.sleep(0)  # a connection accepted in this very moment comes to light
@@ -58,12 +104,13 @@ class Server:
 class _Connection(web.RequestHandler):
     """A connection that can be ended from this side, and that refuses garbage in our own words."""
 
-    __slots__ = ("_gone", "_wire")
+    __slots__ = ("_gone", "_wire", "is_under_way")
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._gone: asyncio.Future[None] = options["loop"].create_future()
         self._wire: asyncio.Transport | None = None
+        self.is_under_way = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._wire = cast("asyncio.Transport", transport)  # uvloop's is one in all but name
@@ -80,6 +127,11 @@ class _Connection(web.RequestHandler):
         if self._wire is not None:
             self._wire.abort()
             await self._gone
+
+    def end_if_idle(self) -> None:
+        """End the connection as a server does that goes away, unless it works on a request."""
+        if self._wire is not None and not self.is_under_way:
+            self._wire.close()
 
     def handle_error(
         self,
@@ -99,3 +151,17 @@ class _Connection(web.RequestHandler):
         response = to_response(reply)
         response.force_close()
         return response
+
+
+def _noting_what_is_under_way(handle: Handle) -> Handle:
+    async def handle_and_note(request: web.BaseRequest) -> web.StreamResponse:
+        connection = request.protocol
+        if not isinstance(connection, _Connection):
+            return await handle(request)
+        connection.is_under_way = True
+        try:
+            return await handle(request)
+        finally:
+            connection.is_under_way = False
+
+    return handle_and_note

@@ -2,6 +2,8 @@
 
 The row holds the very text the server answers with, so a reply is a read and a listing is a join. Every change
 is one transaction that also writes its line of history: an assistant without its commit cannot exist.
+
+What was asked for is usually what is stored. Where a fault made it something else, a row of `asked` has it.
 """
 
 import json
@@ -33,6 +35,7 @@ CREATE TABLE IF NOT EXISTS assistants (
     id TEXT NOT NULL UNIQUE,
     document TEXT NOT NULL
 );
+CREATE TABLE IF NOT EXISTS asked (id TEXT PRIMARY KEY, document TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
 
@@ -42,6 +45,7 @@ class Store:
 
     def __init__(self, database: str | os.PathLike[str], seed: int) -> None:
         self.lock = threading.RLock()
+        self._made_at: dict[int, float] = {}  # monotonic; rows from before this start are simply old
         self._db = _open(os.fspath(database))
         try:
             # A file keeps the seed it was made with: another seed could give out an id of the past.
@@ -59,8 +63,8 @@ class Store:
         with self.lock:
             self._db.close()
 
-    def create(self, operation: str, fields: dict[str, Any]) -> bytes:
-        """The new assistant as JSON, committed."""
+    def create(self, operation: str, fields: dict[str, Any], *, asked: dict[str, Any] | None = None) -> bytes:
+        """The new assistant as JSON, committed; `asked` is given if something else was asked for."""
         with self.lock:
             number = self._number + 1
             made = assistant_id(self._seed, number)
@@ -68,6 +72,9 @@ class Store:
             document = dump({"id": made, **fields, "created_at": now, "updated_at": now})
             with self._commit(operation, made):
                 self._db.execute("INSERT INTO assistants VALUES (?, ?, ?)", (number, made, document))
+                if asked is not None:
+                    self._remember(made, asked)
+            self._made_at[number] = time.monotonic()
             return document.encode()
 
     def get(self, wanted: str) -> bytes | None:
@@ -79,25 +86,56 @@ class Store:
         """Every assistant as JSON, oldest first."""
         return [document for (document,) in self._run("SELECT document FROM assistants ORDER BY number")]
 
-    def update(self, wanted: str, before: dict[str, Any], fields: dict[str, Any]) -> bytes:
+    def older_than(self, seconds: float) -> list[bytes]:
+        """The assistants committed at least so many seconds ago."""
+        latest = time.monotonic() - seconds
+        rows = self._run("SELECT number, document FROM assistants ORDER BY number")
+        return [document for number, document in rows if self._made_at.get(number, latest) <= latest]
+
+    def asked(self, wanted: str) -> dict[str, Any] | None:
+        """What was asked for, if that is not what is stored."""
+        rows = self._run("SELECT document FROM asked WHERE id = ?", wanted)
+        return json.loads(rows[0][0]) if rows else None
+
+    def contents(self) -> list[tuple[str, dict[str, Any]]]:
+        """The id of every assistant with the content that was asked for, oldest first."""
+        rows = self._run(
+            "SELECT id, coalesce(asked.document, assistants.document) FROM assistants"
+            " LEFT JOIN asked USING (id) ORDER BY number"
+        )
+        return [(found.decode(), json.loads(document)) for found, document in rows]
+
+    def update(
+        self,
+        wanted: str,
+        before: dict[str, Any],
+        fields: dict[str, Any],
+        *,
+        asked: dict[str, Any] | None = None,
+    ) -> bytes:
         """The changed assistant as JSON, committed; `before` gives what an update leaves alone."""
         with self.lock:
             now = _clock(self._number + 1)
             document = dump({"id": wanted, **fields, "created_at": before["created_at"], "updated_at": now})
             with self._commit("update", wanted):
                 self._db.execute("UPDATE assistants SET document = ? WHERE id = ?", (document, wanted))
+                if asked is not None:
+                    self._remember(wanted, asked)
             return document.encode()
 
     def delete(self, wanted: str) -> None:
         """Remove the assistant, committed."""
         with self.lock, self._commit("delete", wanted):
             self._db.execute("DELETE FROM assistants WHERE id = ?", (wanted,))
+            self._db.execute("DELETE FROM asked WHERE id = ?", (wanted,))
 
     def clear(self) -> None:
         """Remove every assistant and the history; ids already given out stay used."""
         with self.lock, self._transaction():
             self._db.execute("DELETE FROM assistants")
+            self._db.execute("DELETE FROM asked")
             self._db.execute("DELETE FROM commits")
+            self._made_at.clear()
 
     def commits(self) -> list[dict[str, Any]]:
         """The history of changes, oldest first."""
@@ -110,6 +148,9 @@ class Store:
     def documents(self) -> list[dict[str, Any]]:
         """Every assistant as a plain dict, oldest first."""
         return [json.loads(document) for document in self.all()]
+
+    def _remember(self, wanted: str, asked: dict[str, Any]) -> None:
+        self._db.execute("INSERT OR REPLACE INTO asked VALUES (?, ?)", (wanted, dump(asked)))
 
     @contextmanager
     def _commit(self, operation: str, changed: str) -> Iterator[None]:

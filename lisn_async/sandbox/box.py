@@ -1,12 +1,14 @@
 """The sandbox as its users hold it."""
 
 import os
-import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from lisn_async.sandbox._faults import FaultLike, FaultQueue, Operation
+from lisn_async.sandbox._fault_queue import FaultQueue
+from lisn_async.sandbox._faults import FaultLike, Operation
+from lisn_async.sandbox._judge import Verdict, judged
+from lisn_async.sandbox._late import LateCommits
 from lisn_async.sandbox._seen import SeenLog, SeenRequest
 
 # aiohttp and SQLite are imported by `start`: whoever only imports the package, as pytest does with our plugin,
@@ -52,6 +54,7 @@ class Sandbox:
         self._store: Store | None = None
         self._server: Server | None = None
         self._exchanges: Exchanges | None = None
+        self._late: LateCommits | None = None
         self._base_url: str | None = None
 
     async def __aenter__(self) -> Self:
@@ -68,6 +71,7 @@ class Sandbox:
 
     async def start(self) -> None:
         """Listen; `OSError` if the port is taken or the database cannot be opened."""
+        from lisn_async.sandbox import _sockets
         from lisn_async.sandbox._app import App
         from lisn_async.sandbox._control import ControlPlane
         from lisn_async.sandbox._exchange import Exchanges
@@ -76,40 +80,49 @@ class Sandbox:
 
         if self._server is not None:
             raise RuntimeError("The sandbox is running already.")
-        sock = _bound_socket(self._host, self._port)
+        sock = _sockets.listening(self._host, self._port)
         try:
             store = Store(self._database, self._seed)
         except BaseException:
             sock.close()
             raise
-        base_url = _url(sock)
+        base_url, late = _sockets.url(sock), LateCommits()
         exchanges = Exchanges(
             app=App(store),
-            control=ControlPlane(base_url=base_url, store=store, seen=self._seen, faults=self._faults),
+            control=ControlPlane(
+                base_url=base_url, store=store, seen=self._seen, faults=self._faults, late=late
+            ),
             token=self._token,
             seen=self._seen,
             faults=self._faults,
+            late=late,
             max_body=self._max_body,
         )
         server = Server(exchanges.handle)
+        exchanges.refuse = server.refuse
         try:
             await server.start(sock)
         except BaseException:
             sock.close()
             store.close()
             raise
-        self._store, self._server, self._exchanges, self._base_url = store, server, exchanges, base_url
+        self._store, self._server, self._exchanges, self._late = store, server, exchanges, late
+        self._base_url = base_url
 
     async def stop(self) -> None:
-        """Close every connection and the database, at once; what was seen stays readable."""
-        server, store, exchanges = self._server, self._store, self._exchanges
-        if server is None or store is None or exchanges is None:
+        """Close every connection and the database, at once; what was seen stays readable.
+
+        Late commits that have not happened never will.
+        """
+        server, store, exchanges, late = self._server, self._store, self._exchanges, self._late
+        if server is None or store is None or exchanges is None or late is None:
             return
         self._server = self._store = self._exchanges = None
         exchanges.is_stopping = True
         try:
             await server.stop()
         finally:
+            late.drop()
             store.close()
 
     @property
@@ -147,10 +160,34 @@ class Sandbox:
         return self._running_store().commits()
 
     def clear(self) -> None:
-        """Forget assistants, commits, requests seen and faults; ids given out stay used."""
-        self._running_store().clear()
+        """Forget assistants, commits, also those to come late, requests seen and faults; ids given out stay used."""
+        store = self._running_store()
+        if self._late is not None:
+            self._late.drop()
+        store.clear()
         self._seen.clear()
         self._faults.replace([])
+
+    def judge(
+        self,
+        items: Iterable[Mapping[str, Any]],
+        *,
+        before: Iterable[str] = (),
+        surplus: Iterable[str] = (),
+    ) -> Verdict:
+        """What a job of creates really did, told from the assistants that are there and not by who ran it.
+
+        Each item is `{"fields": {...as sent}, "outcome": "created" | "failed" | "unknown", "id": "ast_..."}`, the
+        id of created ones. `before` are the ids that were there before the job; `surplus` those that the client
+        itself reported as made once too often. Compared are the fields that an item sent. Await `quiet` first
+        where commits may come late.
+        """
+        return judged(self._running_store().contents(), items, before=before, surplus=surplus)
+
+    async def quiet(self) -> None:
+        """Wait until every commit that a fault made late has happened."""
+        if self._late is not None:
+            await self._late.quiet()
 
     async def received(
         self, count: int, *, operation: Operation | None = None, within: float = 10.0
@@ -186,33 +223,3 @@ class Sandbox:
 
 def _is_of(request: SeenRequest, operation: Operation | None) -> bool:
     return operation is None or request.operation == operation
-
-
-def _bound_socket(host: str, port: int) -> socket.socket:
-    # Bound here and not by asyncio: `localhost` with port 0 would get two sockets on two different ports.
-    if not 0 <= port <= 65535:  # getaddrinfo would take 65536 for 0
-        raise OSError(f"Cannot listen on {host}:{port}: a port is a number from 0 to 65535.")
-    sock = None
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        family, kind, protocol, _, address = found[0]
-        sock = socket.socket(family, kind, protocol)
-        if os.name == "posix":  # elsewhere this means "share the port", not "take it again after a restart"
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.setblocking(False)
-        sock.bind(address)
-        sock.listen(1024)
-    except (OSError, UnicodeError) as error:
-        if sock is not None:
-            sock.close()
-        reason = getattr(error, "strerror", None) or str(error)
-        failure = OSError(f"Cannot listen on {host}:{port}: {reason}.")
-        failure.errno = getattr(error, "errno", None)
-        raise failure from error
-    return sock
-
-
-def _url(sock: socket.socket) -> str:
-    host, port = sock.getsockname()[:2]
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

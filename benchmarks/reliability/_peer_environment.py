@@ -1,0 +1,58 @@
+"""A virtual environment for the libraries of other services, made once: `benchmarks/.peers`."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import venv
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+FOLDER = Path(__file__).parent.parent / ".peers"
+PYTHON = FOLDER / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+SECONDS = 90
+"""For the installation of one library."""
+
+_INSTALLED = """
+import importlib.metadata, json, sys
+def version(name):
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+print(json.dumps({name: version(name) for name in sys.argv[1:]}))
+"""
+
+
+def ready(packages: Iterable[str]) -> Mapping[str, str]:
+    """Install what is missing from the index that pip is set up with; for each that cannot be, the reason."""
+    wanted = list(packages)
+    try:
+        if not PYTHON.exists():
+            venv.create(FOLDER, with_pip=True)
+        installed = json.loads(_run("-c", _INSTALLED, *wanted))
+    except (OSError, subprocess.SubprocessError) as error:
+        return dict.fromkeys(wanted, f"no environment for it ({_line(error)})")
+    reasons = {}
+    for name in wanted:
+        if installed[name] is None:
+            try:
+                _run("-m", "pip", "install", "--quiet", "--disable-pip-version-check", name)
+            except (OSError, subprocess.SubprocessError) as error:
+                reasons[name] = f"pip could not install it ({_line(error)})"
+    return reasons
+
+
+def _run(*arguments: str) -> str:
+    done = subprocess.run(
+        [str(PYTHON), *arguments], capture_output=True, text=True, timeout=SECONDS, check=True
+    )
+    return done.stdout
+
+
+def _line(error: Exception) -> str:
+    """The last thing that was said."""
+    said = getattr(error, "stderr", None)
+    said = said.decode(errors="replace") if isinstance(said, bytes) else said
+    return (said or str(error) or type(error).__name__).strip().splitlines()[-1][:200]
