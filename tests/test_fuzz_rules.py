@@ -205,7 +205,9 @@ def test_what_is_json_is_read_as_it_is(value: object) -> None:
 
 @given(values, surrogates)
 def test_beside_a_lone_surrogate_everything_is_read_as_it_is(value: object, text: str) -> None:
-    assert decode(json.dumps([text, value, "\ud800"]).encode()) == [text, value, "\ud800"]
+    body = json.dumps([text, value, "\ud800"]).encode()
+    joined = text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")  # two halves are a pair
+    assert decode(body) == [joined, value, "\ud800"]
 
 
 @given(
@@ -222,8 +224,12 @@ def test_what_is_not_json_is_unreadable_and_nothing_else(body: bytes) -> None:
     except Unreadable:
         return
     # The second witness: strict where `json` is lax, since RFC 8259 has no NaN and no infinity.
-    assert found == json.loads(body.decode(), parse_constant=pytest.fail)
+    assert found == json.loads(body.decode(), parse_constant=pytest.fail, parse_int=_up_to_64_bits)
     assert "inf" not in repr(found).lower() or b"inf" in body.lower()
+
+
+def _up_to_64_bits(digits: str) -> float:
+    return int(digits) if -(2**63) <= int(digits) < 2**64 else float(digits)
 
 
 @given(values)
