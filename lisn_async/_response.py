@@ -203,10 +203,8 @@ def _sign_of_more(data: object, count: int) -> str | None:
 def _number(value: object) -> float:
     """The number that a field holds, as JSON or as its digits; 0 for anything else."""
     if isinstance(value, str) and value.isascii() and value.isdigit():
-        value = int(value) if len(value) < 16 else math.inf  # thousands of digits are a ValueError
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return 0
-    return value if value < 10**15 else math.inf
+        return int(value) if len(value) < 16 else math.inf  # thousands of digits are a ValueError
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else 0
 
 
 def _is_next(link: object) -> bool:
