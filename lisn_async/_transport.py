@@ -332,9 +332,8 @@ def _options(settings: Settings, session: aiohttp.ClientSession | None) -> Mappi
         options["proxy"] = settings.proxy.url
         if settings.proxy.authorization is not None:
             options["proxy_headers"] = {"Proxy-Authorization": settings.proxy.authorization}
-    if session is not None:
-        if settings.ssl_context is not None:
-            options["ssl"] = settings.ssl_context
+    if session is not None and settings.ssl_context is not None:
+        options["ssl"] = settings.ssl_context
     return options
 
 

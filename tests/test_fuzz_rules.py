@@ -34,6 +34,7 @@ from lisn_async._retry import (
 from lisn_async._unpack import unpack
 from lisn_async._wire import Unreadable, decode
 from lisn_async.models._rules import check_id
+from tests.hostile.fuzz import up_to_64_bits
 
 seconds = st.none() | st.floats(0, 1e9)
 attempts = st.builds(
@@ -224,12 +225,8 @@ def test_what_is_not_json_is_unreadable_and_nothing_else(body: bytes) -> None:
     except Unreadable:
         return
     # The second witness: strict where `json` is lax, since RFC 8259 has no NaN and no infinity.
-    assert found == json.loads(body.decode(), parse_constant=pytest.fail, parse_int=_up_to_64_bits)
+    assert found == json.loads(body.decode(), parse_constant=pytest.fail, parse_int=up_to_64_bits)
     assert "inf" not in repr(found).lower() or b"inf" in body.lower()
-
-
-def _up_to_64_bits(digits: str) -> float:
-    return int(digits) if -(2**63) <= int(digits) < 2**64 else float(digits)
 
 
 @given(values)

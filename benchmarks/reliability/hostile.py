@@ -33,7 +33,7 @@ def _corpus(every: int) -> Row:
             "grown_mib": max(report["grown_mib"] for report in reports),
         },
         is_met=not failures,
-        note="; ".join(failures[:3]),
+        note="; ".join(failure[:200] for failure in failures[:3]),
     )
 
 
@@ -53,7 +53,7 @@ def _fuzz(replies: int) -> Row:
             "seed": SEED,
         },
         is_met=not failures,
-        note="; ".join(failures[:3]),
+        note="; ".join(failure[:200] for failure in failures[:3]),
     )
 
 

@@ -341,11 +341,16 @@ def what_it_says(reply: bytes, method: str) -> tuple[int, Any] | None:
         body = response.read()
         if response.headers.get("Content-Encoding", "").strip().lower() == "gzip":
             body = gzip.decompress(body)
-        return response.status, json.loads(body.decode())
+        return response.status, json.loads(body.decode(), parse_int=up_to_64_bits)
     except (http.client.HTTPException, OSError, EOFError, ValueError, ArithmeticError, RecursionError):
         return None
     except Exception:  # noqa: BLE001  whatever else: it could not
         return None
+
+
+def up_to_64_bits(digits: str) -> float:
+    """An integer where 64 bits hold it, else a float: what a JSON reader of this SDK makes of digits."""
+    return int(digits) if -(2**63) <= int(digits) < 2**64 else float(digits)
 
 
 def _same(found: Assistant, document: object) -> bool:
