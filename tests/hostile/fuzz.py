@@ -26,7 +26,7 @@ import attrs
 from lisn_async import APIStatusError, Assistant, AsyncLisn, LisnError
 from lisn_async.models._rules import FIELDS
 from tests.hostile.case import chunk
-from tests.hostile.run import SPEC, _files
+from tests.hostile.run import LONG, SPEC, _files
 from tests.hostile.server import close_with_reset
 
 AT_ONCE = 32
@@ -386,17 +386,17 @@ class Fuzz:
     async def meet(self, client: AsyncLisn, number: int) -> None:
         """One call gets one reply."""
         case = damaged(self.seed, number)
-        api = client.assistants
-        pending = (
-            api.get(f"fz_{number}")
-            if case.operation == "g"
-            else api.create(**{**SPEC, "name": f"fz_{number}"})
-        )
+        patient = client.with_options(timeout=LONG)
+        api = (client if case.mutations else patient).assistants
+        if case.operation == "g":
+            pending = api.get(f"fz_{number}")
+        else:
+            pending = api.create(**{**SPEC, "name": f"fz_{number}"})
         [result] = await asyncio.gather(pending, return_exceptions=True)
         kind, wrong = judged(case, result)
         self.kinds[kind] += 1
         if wrong is None and number % 8 == 0:
-            [honest] = await asyncio.gather(api.get(f"ok_{number}"), return_exceptions=True)
+            [honest] = await asyncio.gather(patient.assistants.get(f"ok_{number}"), return_exceptions=True)
             wrong = None if honest == Assistant(id=f"ok_{number}") else f"the next call got {honest!r}"
         if wrong:
             self.failures.append(

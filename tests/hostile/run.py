@@ -26,7 +26,8 @@ from tests.hostile.server import running
 from tests.hostile.table import CASES
 
 AT_ONCE = 24
-SHORT = 0.4
+SHORT = 0.8
+"""Seconds that a call may take which meets a server that does not end."""
 LONG = 5.0
 SLOWEST = 2.0
 MOST_MIB = 64.0
