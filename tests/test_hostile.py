@@ -91,7 +91,7 @@ def bomb(size: int) -> bytes:
 
 
 def test_a_bomb_ends_when_it_explodes_and_not_when_it_is_over() -> None:
-    with pytest.raises(Unreadable, match="larger than 16 MiB"):
+    with pytest.raises(Unreadable, match="larger than 2 MiB"):
         unpack(encodings.bomb(200 * 2**20)(b""), "gzip", NO_LIMIT)
     assert len(unpack(bomb(ALWAYS_ALLOWED), "gzip", NO_LIMIT)) == ALWAYS_ALLOWED
     with pytest.raises(Unreadable, match="larger than 1 MiB"):
@@ -99,15 +99,16 @@ def test_a_bomb_ends_when_it_explodes_and_not_when_it_is_over() -> None:
 
 
 def test_a_bomb_behind_honest_bytes_is_refused_by_what_came_so_far() -> None:
-    honest = random.Random(1).randbytes(100_000)
+    honest = random.Random(1).randbytes(20_000)
     packed = gzip.compress(honest) + bomb(50 * 2**20)
-    with pytest.raises(Unreadable, match=r"larger than [12]\d MiB"):
+    with pytest.raises(Unreadable, match=r"larger than 1\d MiB"):
         unpack(packed, "gzip", NO_LIMIT)
 
 
-def test_a_list_of_40_mb_of_assistants_that_differ_only_in_name_and_id_is_no_bomb() -> None:
+@pytest.mark.parametrize("once", [True, False])
+def test_a_list_of_40_mb_of_assistants_that_differ_only_in_name_and_id_is_no_bomb(once: bool) -> None:
     words = random.Random(2)
-    prompt = " ".join(f"{words.getrandbits(40):x}" for _ in range(1500))
+    prompt = " ".join(f"{words.getrandbits(40):x}" for _ in range(1500)) if once else "You help them. " * 1100
     rows = [{"id": f"ast_{n:x}", "name": f"Customer {n}", "system_prompt": prompt} for n in range(2500)]
     body = json.dumps(rows).encode()
     assert len(body) > 40_000_000

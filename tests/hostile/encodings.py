@@ -115,6 +115,14 @@ CASES = (
     _encoded("200 MiB", "deflate", _zlib_bomb, is_heavy=True),
     _encoded("200 MiB in two layers", "gzip", bomb(200 * 2**20, 2), is_heavy=True),
     _encoded("200 MiB in two layers", "gzip, gzip", bomb(200 * 2**20, 2), is_heavy=True),
+    _encoded(
+        "8 MiB of empty objects",
+        "gzip",
+        lambda body: gzip.compress(body[:-1] + b',"more":[' + b"{}," * 2_800_000 + b"1]}"),
+        operations="cgu",
+        right="",
+        is_heavy=True,
+    ),
     _encoded("15 members of 14 MiB", "gzip", lambda b: 15 * bomb(14 * 2**20)(b), is_heavy=True),
     Case(
         name="an error of 200 MiB",
