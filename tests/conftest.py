@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell starts what runs in the background deaf to Ctrl-C, and every process started by a test would inherit it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-pytest_plugins = ["tests.fix_canned", "tests.fix_wire"]
+pytest_plugins = ["tests.fix_canned", "tests.fix_cli", "tests.fix_wire"]
 
 SALES: dict[str, Any] = {
     "name": "Sales Analyzer",
@@ -59,5 +60,6 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     async def note(seconds: float) -> None:
         waits.append(seconds)
 
-    monkeypatch.setattr("lisn_async._calls.asyncio.sleep", note)
+    # The name in that one module: aiohttp, too, calls asyncio.sleep, to let others run.
+    monkeypatch.setattr("lisn_async._calls.asyncio", SimpleNamespace(sleep=note))
     return waits

@@ -10,8 +10,8 @@ import socket
 import stat
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -19,53 +19,13 @@ from typing import Any
 import pytest
 
 from lisn_async import AsyncLisn
-from lisn_async.cli import _app
 from lisn_async.cli.files import FORMATS, read_rows
 from lisn_async.sandbox import Sandbox
+from tests.fix_cli import LISN, PLAN, environment, lisn, started, table
 
-LISN = [sys.executable, "-m", "lisn_async.cli"]
 PROMPTS = Path(__file__).parents[2] / "shared" / "data" / "prompts.csv"
-PLAN = ["--set", "type=text", "--set", "llm_provider=openai"]
 SPEC = ["--name", "A", "--type", "text", "--llm-provider", "openai", "--system-prompt", "P"]
 SECRET = "s3cret-of-the-webhook"
-
-Done = subprocess.CompletedProcess[str]
-
-
-def environment(box: Sandbox | None, **more: str) -> dict[str, str]:
-    """The environment of a command that is to talk to this sandbox, and to nothing else."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("LISN_", "COV_"))}
-    ours = {"LISN_BASE_URL": box.base_url, "LISN_API_TOKEN": box.token} if box else {}
-    return {**kept, "PYTHONDEVMODE": "1", "PYTHONWARNINGS": "error", **ours, **more}
-
-
-def lisn(*arguments: str, box: Sandbox | None = None, stdin: str = "", **more: str) -> Done:
-    """The command, run to its end. Whatever happens, nobody is shown a traceback."""
-    done = subprocess.run(
-        [*LISN, *arguments],
-        env=environment(box, **more),
-        input=stdin.encode(),
-        capture_output=True,
-        timeout=60,
-    )
-    out, err = done.stdout.decode(), done.stderr.decode()
-    assert "Traceback" not in out + err, err
-    return subprocess.CompletedProcess(done.args, done.returncode, out, err)
-
-
-@pytest.fixture
-def here(lisn_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Any:
-    """The command inside this process, which is ten times as fast: for tables of many cases."""
-    monkeypatch.setenv("LISN_BASE_URL", lisn_sandbox.base_url)
-    monkeypatch.setenv("LISN_API_TOKEN", lisn_sandbox.token)
-
-    def run(*arguments: str) -> Done:
-        capfd.readouterr()
-        status = _app.run_command(arguments)
-        return subprocess.CompletedProcess(arguments, status, *capfd.readouterr())
-
-    return run
-
 
 # Help, and what it costs
 
@@ -106,8 +66,10 @@ def test_without_the_cli_extra_one_line_says_how_to_install_it(module: str):
 def test_1484_real_prompts_survive_import_restart_and_export_byte_for_byte(tmp_path: Path):
     database = str(tmp_path / "file.db")
     maps = ["--map", "act=name", "--map", "prompt=system_prompt"]
+    prompts = tmp_path / PROMPTS.name
+    prompts.write_bytes(PROMPTS.read_bytes())
     with served(database) as place:
-        done = lisn("import", str(PROMPTS), *maps, *PLAN, "--json", **place)
+        done = lisn("import", str(prompts), *maps, *PLAN, "--json", **place)
         assert done.returncode == 0, done.stderr
         summary = json.loads(done.stdout)
         assert (summary["created"], summary["failed"], summary["unknown"]) == (1484, 0, 0)
@@ -286,6 +248,7 @@ def test_a_webhook_secret_is_taken_from_the_environment_or_a_file_and_not_shown(
         (["assistants", "update", "ast_1", "--null", "name"], 2, "name: must not be null"),
         (["import"], 2, "FILE requires an argument"),
         (["import", "no-such.csv"], 2, "no-such.csv: No such file"),
+        (["import", "no-such.csv", "--json"], 2, "no-such.csv: No such file"),
         (["import", "--dryrun"], 2, "there is no such option"),
         (["import", "-"], 2, "stdin has no suffix"),
         (["import", "x.csv", "--format", "xml"], 2, "Choose from"),
@@ -303,8 +266,10 @@ def test_wrong_use_gets_one_clear_message_and_changes_nothing(
     here: Any, lisn_sandbox: Sandbox, arguments: list[str], status: int, message: str
 ):
     done = here(*arguments)
-    assert (done.returncode, done.stdout) == (status, "")
+    assert done.returncode == status
     assert done.stderr.startswith("error: ")
+    told = json.dumps({"error": done.stderr[len("error: ") : -1]}, ensure_ascii=False)
+    assert done.stdout == (f"{told}\n" if "--json" in arguments else "")
     assert message in done.stderr
     assert done.stderr.count("\n") == 1
     assert lisn_sandbox.commits() == []
@@ -335,12 +300,6 @@ def test_an_import_whose_server_is_down_says_so(tmp_path: Path):
 
 
 # Import
-
-
-def table(tmp_path: Path, text: str) -> str:
-    path = tmp_path / "in.csv"
-    path.write_text(text, newline="")
-    return str(path)
 
 
 def test_one_bad_row_keeps_the_whole_file_from_being_sent(here: Any, lisn_sandbox: Sandbox, tmp_path: Path):
@@ -433,23 +392,6 @@ def test_an_import_with_a_journal_run_again_creates_only_what_is_missing(
     assert here("import", file, *plan).returncode == 0
     assert sorted(row["name"] for row in lisn_sandbox.assistants()) == ["a", "b", "c"]
     assert Path(name[0] if name else f"{file}.journal").exists()
-
-
-@asynccontextmanager
-async def started(*arguments: str, box: Sandbox) -> AsyncIterator[asyncio.subprocess.Process]:
-    process = await asyncio.create_subprocess_exec(
-        *LISN,
-        *arguments,
-        env=environment(box),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    try:
-        yield process
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.communicate()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -6,14 +6,14 @@ import pytest
 from lisn_async.cli._check import check_rows
 from lisn_async.cli._columns import Item, item_of, parse_columns
 from lisn_async.cli._fields import FIELDS
-from lisn_async.cli._spool import Spool
+from lisn_async.cli._spool import Kept, Spool
 from lisn_async.cli._stop import UsageError
 from lisn_async.cli.files import FileError, Row
 from lisn_async.models import Assistant, AssistantCreate
 
 
 def item(values: dict[str, object], maps: list[str] | None = None, sets: list[str] | None = None) -> Item:
-    return item_of(Row(where="f:2", line=2, values=values), parse_columns(maps or [], sets or []))
+    return item_of(values, parse_columns(maps or [], sets or []))
 
 
 def test_the_fields_are_those_of_the_models():
@@ -92,8 +92,12 @@ def test_every_problem_of_every_row_is_found_in_one_go():
     ]
     with Spool() as spool:
         checked = check_rows(rows, parse_columns([], ["type=text", "llm_provider=openai"]), spool, "f")
-        good = list(spool)
-    assert good == [("f:2", {"name": "a", "system_prompt": "b", "type": "text", "llm_provider": "openai"})]
+        kept = [(row.where, row.values, row.is_good) for row in spool]
+    assert kept == [
+        ("f:2", {"name": "a", "system_prompt": "b"}, True),
+        ("f:3", {"name": "", "temperature": "x", "extra": 1}, False),
+        ("f:4", None, False),
+    ]
     assert (checked.rows, checked.bad, list(checked.columns)) == (
         3,
         2,
@@ -122,6 +126,10 @@ def test_what_is_spooled_comes_back_exactly():
     values = {"name": "\x00\r\n\u2028é😀", "temperature": 0.1}
     with Spool() as spool:
         for number in range(50_000):
-            spool.add(f"f:{number}", values)
+            spool.add(f"f:{number}", values, is_good=True)
         assert len(spool) == 50_000
-        assert all(found == (f"f:{number}", values) for number, found in enumerate(spool))
+        for _ in range(2):
+            assert all(
+                found == Kept(where=f"f:{number}", values=values, is_good=True)
+                for number, found in enumerate(spool)
+            )

@@ -93,6 +93,11 @@ def test_a_file_that_cannot_be_read_says_where_and_why(
             {2: "not JSON", 3: "a list", 4: "null", 5: "'a' stands"},
         ),
         ("a.jsonl", '{"a": Infinity}\n' + "[" * 100_000, {1: "Infinity is no JSON number", 2: "not JSON"}),
+        (
+            "a.jsonl",
+            "".join(f'{{"a": {"[" * deep}{"]" * deep}}}\n' for deep in (64, 65)),
+            {2: "nested deeper than 64 levels"},
+        ),
         ("a.json", '[{},\n"x",\n\n4]', {2: "found text", 4: "found a number"}),
         ("a.yaml", "- name: a\n- b\n", {2: "expected a mapping"}),
     ],

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import gzip
 import io
 import json
 import subprocess
 import sys
 import time
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from lisn_async.sandbox import Fault, Sandbox
 from lisn_async.sandbox._faults import BREAKAGES
+from lisn_async.sandbox._late import LateCommits
 from tests.test_sandbox import TEXT, ask
 from tests.test_sandbox_faults import CREATE, raw
 
@@ -89,19 +92,17 @@ async def test_idle_connections_end_with_it_and_a_request_under_way_goes_on(sand
         writer.close()
 
 
-async def test_the_longer_of_two_outages_counts(sandbox: Sandbox) -> None:
-    reader, writer = await opened(sandbox)
-    other_reader, other_writer = await opened(sandbox)
-    for one in (writer, other_writer):
-        one.write(CREATE[:-1])
+async def test_the_longest_of_several_outages_counts(sandbox: Sandbox) -> None:
+    opened_before = [await opened(sandbox) for _ in range(3)]
+    for _, writer in opened_before:
+        writer.write(CREATE[:-1])
     await ask(sandbox, "GET")
-    sandbox.faults = [{"do": "refuse", "seconds": A_DAY}, {"do": "refuse", "seconds": 0}]
-    for one, its_reader in ((writer, reader), (other_writer, other_reader)):
-        one.write(CREATE[-1:])
+    sandbox.faults = [{"do": "refuse", "seconds": seconds} for seconds in (0.02, A_DAY, 0)]
+    for reader, writer in opened_before:
+        writer.write(CREATE[-1:])
         with pytest.raises(ConnectionResetError):
-            await its_reader.read()
-    for _ in range(20):
-        await asyncio.sleep(0)
+            await reader.read()
+    await asyncio.sleep(0.05)  # the first would be over; that it is not leaves no event to wait for
     with pytest.raises(ConnectionRefusedError):
         await opened(sandbox)
 
@@ -137,7 +138,8 @@ async def test_a_dripping_reply_is_the_true_one_in_many_pieces(sandbox: Sandbox)
     assert time.monotonic() - begin >= 0.1
     head, _, body = b"".join(pieces).partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 201 Created\r\n")
-    assert f"Content-Length: {len(body)}".encode() in head
+    assert f"\r\nContent-Length: {len(body)}".encode() in head
+    assert b"\r\nConnection: close" in head
     assert [json.loads(body)] == sandbox.assistants()
     assert len(pieces) > 2
     assert len(pieces[0]) < len(head)  # not even the head comes at once
@@ -153,8 +155,11 @@ async def test_replies_without_a_body_and_replies_of_its_own_drip_as_well(sandbo
         {"do": "drip", "seconds": 0, "body": "[1]"},
         {"do": "drip", "seconds": 0},
     ]
-    gone = await ask(sandbox, "DELETE", f"/v1/assistants/{made}")
-    assert (gone.status, gone.body, sandbox.assistants()) == (204, b"", [])
+    gone = await raw(sandbox, LIST.replace(b"GET /v1/assistants", f"DELETE /v1/assistants/{made}".encode()))
+    assert gone.startswith(b"HTTP/1.1 204 No Content\r\n")
+    assert gone.endswith(b"\r\n\r\n")
+    assert b"Content-Length" not in gone
+    assert sandbox.assistants() == []
     down = await ask(sandbox, "GET")
     assert (down.status, down.headers["Retry-After"], down.headers["X-A"]) == (503, "7", "b")
     assert (await ask(sandbox, "GET")).json == [1]
@@ -272,6 +277,21 @@ async def test_quiet_can_be_awaited_in_another_loop(sandbox: Sandbox) -> None:
     await ask(sandbox, "POST", json=TEXT)
     await asyncio.to_thread(lambda: asyncio.run(sandbox.quiet()))
     assert len(sandbox.assistants()) == 1
+
+
+async def test_a_dropped_commit_is_let_go_of_at_once() -> None:
+    class Commit:
+        def __call__(self) -> None:
+            raise AssertionError("It was dropped.")
+
+    late, commit = LateCommits(), Commit()
+    gone = weakref.ref(commit)
+    late.schedule(A_DAY, commit)
+    late.drop()
+    del commit
+    await asyncio.sleep(0)
+    gc.collect()
+    assert gone() is None
 
 
 async def test_a_late_commit_is_the_request_as_it_was_refused_or_not(sandbox: Sandbox) -> None:

@@ -152,6 +152,7 @@ async def test_what_was_asked_for_is_kept_through_updates_and_copies_and_goes_wi
         await ask(box, "PATCH", f"/v1/assistants/{made}", json={"name": "b"})
         assert asked(box, made, name="b", description="d")
         await ask(box, "DELETE", f"/v1/assistants/{copy['id']}")
+        assert box._running_store().asked(copy["id"]) is None
         box.faults = [{"do": "rewrite"}]
         await ask(box, "PATCH", f"/v1/assistants/{made}", json={"name": " c "})
         assert asked(box, made, name=" c ")

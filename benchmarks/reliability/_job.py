@@ -121,4 +121,4 @@ def _die_at(line: int, share: float) -> None:
             write(journal, one)
             written += 1
 
-    Journal._write = write_and_die  # type: ignore[method-assign]
+    Journal._write = write_and_die  # type: ignore[method-assign, assignment]

@@ -44,7 +44,7 @@ def _journal(profile: Profile) -> Row:
     wall = [100 * (with_[0] / without[0] - 1) for without, with_ in pairs]
     cpu = [100 * (with_[1] / without[1] - 1) for without, with_ in pairs]
     low, middle, high = statistics.quantiles(wall, n=4)
-    figures = {
+    figures: dict[str, int | float | str] = {
         "wall %": round(middle, 1),
         "quartiles": f"{low:.1f} to {high:.1f}",
         "cpu %": round(statistics.median(cpu), 1),

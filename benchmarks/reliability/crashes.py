@@ -78,15 +78,19 @@ async def _killed_at_random(name: str, plan: Plan, *, share: float, late: bool, 
 async def _created(box: Sandbox, count: int, sentinel: int) -> None:
     """Return when the server has seen so many creates, or when the process has ended by itself."""
     loop = asyncio.get_running_loop()
-    ended = loop.create_future()
-    loop.add_reader(sentinel, lambda: ended.done() or ended.set_result(None))
-    seen = loop.create_task(box.received(count, operation="create", within=300))
+    ended = asyncio.Event()
+    loop.add_reader(sentinel, ended.set)
+    waits = [
+        loop.create_task(box.received(count, operation="create", within=300)),
+        loop.create_task(ended.wait()),
+    ]
     try:
-        await asyncio.wait({seen, ended}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
     finally:
         loop.remove_reader(sentinel)
-        seen.cancel()
-        await asyncio.gather(seen, return_exceptions=True)
+        for wait in waits:
+            wait.cancel()
+        await asyncio.gather(*waits, return_exceptions=True)
 
 
 async def _killed_at_random_lines(name: str, plan: Plan, seeds: int) -> Row:

@@ -185,8 +185,12 @@ def _lock(file: IO[bytes], where: Path) -> None:
         return
     try:
         fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        raise JournalError(f"the journal {where} is in use by another run") from error
+        # Whoever held it a moment ago may have removed the file that was opened here.
+        is_there = os.path.samestat(os.fstat(file.fileno()), os.stat(where))  # noqa: PTH116 - to stay beside fstat
+    except OSError:
+        is_there = False
+    if not is_there:
+        raise JournalError(f"the journal {where} is in use by another run")
 
 
 def _sync_folder(folder: Path) -> None:

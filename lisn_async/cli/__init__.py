@@ -1,6 +1,9 @@
 """The `lisn` command. It needs the extra `lisn[cli]`, and says so where that is missing."""
 
+import signal
 import sys
+
+from lisn_async.cli._stop import INTERRUPTED
 
 __all__ = ["main"]
 
@@ -12,7 +15,7 @@ def main() -> int:
     try:
         from lisn_async.cli._app import run_command
     except KeyboardInterrupt:  # Ctrl-C before anything was begun
-        return 130
+        return INTERRUPTED
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in NEEDED:
             raise
@@ -21,4 +24,8 @@ def main() -> int:
             file=sys.stderr,
         )
         return 2
-    return run_command(sys.argv[1:])
+    status = run_command(sys.argv[1:])
+    if status == INTERRUPTED:  # all is said and closed: one Ctrl-C more shall not end in a traceback
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+    return status

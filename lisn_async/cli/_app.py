@@ -14,12 +14,13 @@ from importlib import metadata
 from cyclopts import App, CycloptsError, Parameter
 
 from lisn_async.cli import _output
+from lisn_async.cli._again import remember
 from lisn_async.cli._assistants import assistants
 from lisn_async.cli._client import explain, status_of
 from lisn_async.cli._demo import demo
 from lisn_async.cli._export import export
 from lisn_async.cli._import import import_
-from lisn_async.cli._run import Interrupted, run
+from lisn_async.cli._run import Interrupted, run, sigterm_interrupts
 from lisn_async.cli._sandbox import sandbox
 from lisn_async.cli._stop import DONE, INTERRUPTED, SOME_FAILED, WRONG_USE, UsageError
 from lisn_async.cli.files import FileError
@@ -32,8 +33,8 @@ Start with `lisn demo`: it needs no account.
 The API token is $LISN_API_TOKEN and has no option, because a command line is visible to every user of a
 machine. $LISN_BASE_URL (or --base-url) is the address, https://app.lisn.dev/api if it is not set.
 
-Results go to stdout, as JSON with --json; progress and messages go to stderr. The exit status is 0 when all is
-done, 1 when a call or some items failed or may have failed, 2 for wrong usage or configuration or an
+Results go to stdout, as JSON with --json, an object with "error" where there is no result; progress and messages
+go to stderr. The exit status is 0 when all is done, 1 when a call or some items failed or may have failed, 2 for wrong usage or configuration or an
 unreadable file, 130 when interrupted.
 """
 
@@ -94,21 +95,35 @@ def _completed(tokens: Sequence[str]) -> list[str]:
 def _run_parsed(tokens: Sequence[str]) -> int:
     from lisn_async.errors import LisnError
 
+    remember(tokens)
     try:
-        command, bound, _ = app.parse_args(_completed(tokens), exit_on_error=False, print_error=False)
-        result = command(*bound.args, **bound.kwargs)
-        if inspect.iscoroutine(result):
-            result = run(result)
+        with sigterm_interrupts():
+            command, bound, _ = app.parse_args(_completed(tokens), exit_on_error=False, print_error=False)
+            result = command(*bound.args, **bound.kwargs)
+            if inspect.iscoroutine(result):
+                result = run(result)
     except CycloptsError as error:
-        _output.complain(f"{str(error).rstrip('.')}. See `lisn --help`, or --help after a command")
-        return WRONG_USE
+        message, status = (
+            f"{str(error).rstrip('.?')}. See `lisn --help`, or --help after a command",
+            WRONG_USE,
+        )
     except (UsageError, FileError) as error:
-        _output.complain(str(error))
-        return WRONG_USE
+        message, status = str(error), WRONG_USE
     except LisnError as error:
-        _output.complain(explain(error))
-        return status_of(error)
+        message, status = explain(error), status_of(error)
     except (Interrupted, KeyboardInterrupt, asyncio.CancelledError):
-        _output.say("interrupted")
-        return INTERRUPTED
-    return result if isinstance(result, int) else DONE
+        message, status = "interrupted", INTERRUPTED
+    else:
+        return result if isinstance(result, int) else DONE
+    _tell(message, status, as_json="--json" in tokens)
+    return status
+
+
+def _tell(message: str, status: int, *, as_json: bool) -> None:
+    """Says why a command ended early. A program that asked for JSON finds it on stdout as well."""
+    if status == INTERRUPTED:
+        _output.say(message)
+    else:
+        _output.complain(message)
+    if as_json:
+        _output.print_json({"error": message})

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -120,13 +120,17 @@ async def list_(
     """List all assistants: a table for people, an array with --json."""
     async with connection.open() as client:
         found = await client.assistants.list()
+    _show_all(found, json, with_secrets)
+    return DONE
+
+
+def _show_all(found: Sequence["Assistant"], json: bool, with_secrets: bool) -> None:
     if json:
         _output.print_json([as_mapping(assistant, with_secrets=with_secrets) for assistant in found])
-        return DONE
+        return
     columns = ("id", "name", "type", "llm_provider", "llm_model")
     _output.print_table(columns, [[str(getattr(a, c) or "") for c in columns] for a in found])
     _output.say(_output.count(len(found), "assistant"))
-    return DONE
 
 
 @assistants.command
@@ -225,10 +229,27 @@ async def duplicate(
     assistant_id: Id,
     /,
     *,
+    count: Annotated[int | None, Parameter(help="Make so many copies, and list them.")] = None,
+    journal: Annotated[
+        str | None,
+        Parameter(
+            help="With --count: remember the copies in this file, so that a second run finishes the first."
+        ),
+    ] = None,
     json: Json = False,
     with_secrets: WithSecrets = False,
     connection: Connection = USUAL,
 ) -> int:
-    """Make a copy of an assistant, and show the copy."""
+    """Make a copy of an assistant, or many, and show what was made."""
+    if count is None and journal is not None:
+        raise UsageError("--journal goes with --count: one copy needs none")
     async with connection.open() as client:
-        return _show(await client.assistants.duplicate(assistant_id), json, with_secrets)
+        if count is None:
+            return _show(await client.assistants.duplicate(assistant_id), json, with_secrets)
+        with _output.messages_of("lisn.bulk"):
+            result = await client.assistants.duplicate_many(assistant_id, count, journal=journal)
+    _show_all([outcome.assistant for outcome in result.created if outcome.assistant], json, with_secrets)
+    for outcome in result.failed + result.unknown:
+        notes = getattr(outcome.error, "__notes__", ())
+        _output.say("; ".join([f"copy {outcome.index + 1}: {outcome.status}: {outcome.error}", *notes]))
+    return DONE if len(result.created) == count and not result.surplus else SOME_FAILED

@@ -22,6 +22,11 @@ class Checked:
     problems: list[str] = attrs.field(factory=list)
     columns: dict[str, None] = attrs.field(factory=dict)  # a set in the order of the file
 
+    @property
+    def good(self) -> int:
+        """How many rows can be assistants."""
+        return self.rows - self.bad
+
     def note(self, where: str, problems: Iterable[str]) -> None:
         """Counts a bad row."""
         self.bad += 1
@@ -30,21 +35,20 @@ class Checked:
 
 
 def check_rows(rows: Iterable[Row], columns: Columns, spool: Spool, file: str) -> Checked:
-    """Reads all rows; the good ones go to the spool."""
+    """Reads all rows into the spool, and finds what is wrong with each."""
     checked = Checked()
     for row in rows:
         checked.rows += 1
         if row.problems:
             checked.unreadable += 1
             checked.note(row.where, row.problems)
+            spool.add(row.where, None, is_good=False)
             continue
         checked.columns.update(dict.fromkeys(row.values))
-        item = item_of(row, columns)
-        problems = _problems(item)
+        problems = _problems(item_of(row.values, columns))
         if problems:
             checked.note(row.where, [f"{field}: {reason}" for field, reason in problems.items()])
-        else:
-            spool.add(row.where, item.values)
+        spool.add(row.where, row.values, is_good=not problems)
     if checked.rows > checked.unreadable:
         _check_mapped(checked, columns, file)
     return checked

@@ -10,7 +10,7 @@ import attrs
 
 from lisn_async.cli._fields import FIELDS, NUMBER
 from lisn_async.cli._stop import UsageError
-from lisn_async.cli.files.row import Row, describe_type, shorten
+from lisn_async.cli.files.row import describe_type, shorten
 
 Value = str | float
 
@@ -79,11 +79,11 @@ def _constant(field: str, value: str) -> Value:
     return converted
 
 
-def item_of(row: Row, columns: Columns) -> Item:
-    """The fields that a row and the constants give."""
+def item_of(row: Mapping[str, object], columns: Columns) -> Item:
+    """The fields that the values of a row and the constants give."""
     values: dict[str, Value] = {}
     problems: dict[str, str] = {}
-    for column, value in row.values.items():
+    for column, value in row.items():
         field = columns.field_of(column)
         if field is None or value is None or field in columns.constants:
             continue

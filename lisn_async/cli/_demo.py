@@ -105,7 +105,7 @@ def demo_specs(mark: str = "") -> "list[AssistantCreate]":
 
     plain = parse_columns([], [])
     with resources.as_file(resources.files(__package__).joinpath("demo/assistants.yaml")) as path:
-        rows = [dict(item_of(row, plain).values) for row in read_rows(str(path), "yaml")]
+        rows = [dict(item_of(row.values, plain).values) for row in read_rows(str(path), "yaml")]
     made: list[Any] = [AssistantCreate(**{**row, "name": f"{mark}{row['name']}"}) for row in rows]  # type: ignore[arg-type]
     return made
 

@@ -1,29 +1,26 @@
 """`lisn import`: a file of assistants, checked as a whole, then created concurrently."""
 
-import asyncio
-import time
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import attrs
 from cyclopts import Parameter
 
 from lisn_async.cli import _output
-from lisn_async.cli._bulk import outcomes_of
-from lisn_async.cli._check import MOST_KEPT, Checked, check_rows
-from lisn_async.cli._client import USUAL, Connection, no_option
-from lisn_async.cli._columns import parse_columns
-from lisn_async.cli._progress import display
-from lisn_async.cli._run import run
+from lisn_async.cli._check import Checked, check_rows
+from lisn_async.cli._client import USUAL, Connection, explain, no_option, status_of
+from lisn_async.cli._columns import Columns, parse_columns
+from lisn_async.cli._import_failed import FailedPlace, FailedRows, place_of_failed, write_failed
+from lisn_async.cli._import_job import Job, send
+from lisn_async.cli._import_journal import ImportJournal, advice, journal_of
+from lisn_async.cli._import_report import report_check, report_job, report_rest, report_unsent
+from lisn_async.cli._run import Interrupted, run
 from lisn_async.cli._spool import Spool
 from lisn_async.cli._stop import DONE, INTERRUPTED, SOME_FAILED, UsageError
 from lisn_async.cli.files import FileFormat, format_of, read_rows
-from lisn_async.cli.files.row import shorten
 
 if TYPE_CHECKING:
-    from lisn_async import AssistantCreate, AsyncLisn, BulkOutcome, BulkProgress
+    from lisn_async import AsyncLisn, LisnError
 
-MOST_SHOWN = 20  # lines of problems or failures; the number of all is said
+Exact = Literal["content", "marker"]
 
 
 def import_(
@@ -54,11 +51,28 @@ def import_(
     journal: Annotated[
         str | None,
         Parameter(
-            help="Remember in this file what was created, so that a second run finishes the first. Without a"
-            " name, or with an empty one: beside the input, as INPUT.journal.",
+            help="Keep the journal, also when all is done; with a name: in this file. Without this option it is"
+            " INPUT.journal, and goes when every row is created.",
             metavar="[FILE]",
         ),
     ] = None,
+    no_journal: Annotated[
+        bool, Parameter(help="Keep no journal: an import that is interrupted cannot be continued then.")
+    ] = False,
+    fresh: Annotated[
+        bool,
+        Parameter(help="Forget the earlier run that the journal remembers: every row is created once more."),
+    ] = False,
+    failed: Annotated[
+        str | None,
+        Parameter(
+            help="Where to write the rows that failed; by default beside the input, as NAME.failed.csv and the like.",
+            metavar="FILE",
+        ),
+    ] = None,
+    with_secrets: Annotated[
+        bool, Parameter(help="Write webhook secrets too into the file of failed rows.")
+    ] = False,
     settle: Annotated[
         float | None,
         Parameter(
@@ -69,6 +83,13 @@ def import_(
     give_up_after: Annotated[
         float, Parameter(help="Seconds without a single success after which the rest is given up.")
     ] = 300.0,
+    exact: Annotated[
+        Exact,
+        Parameter(
+            help="How a row whose reply was lost is looked for: by its content, or by a marker, a name for a moment"
+            " that only this import knows. For servers that change content, or that others write to meanwhile."
+        ),
+    ] = "content",
     json: Annotated[bool, Parameter(name="--json", help="Print a summary as JSON on stdout.")] = False,
     connection: Connection = USUAL,
 ) -> int:
@@ -79,185 +100,87 @@ def import_(
     null and an empty YAML value leave the field out. The body of a Markdown file is its system_prompt.
 
     All rows are checked before the first one is sent; if any is bad, nothing is sent (but see --skip-invalid).
+
+    An import that was interrupted or killed is finished by the same command: INPUT.journal remembers what was
+    created, and nothing is created twice. Rows that failed are written to a file of their own, to be mended and
+    imported by the same --map and --set.
     """
-    journal = _journal_of(file) if journal == "" else journal
     columns = parse_columns(map or [], set_ or [])
-    rows = read_rows(file, format_of(file, format))
+    chosen = format_of(file, format)
+    rows = read_rows(file, chosen)
     if max_concurrency < 1:
         raise UsageError("--max-concurrency must be at least 1")
+    kept = journal_of(file, journal, off=no_journal, fresh=fresh, dry_run=dry_run)
+    place = place_of_failed(file, failed, chosen, kept.path)
     # Made before a long file is read: a missing token is said at once. Making a client opens nothing.
     client = None if dry_run else connection.open()
     with Spool() as spool:
-        checked = check_rows(rows, columns, spool, file)
-        _report_check(checked, [name for name in checked.columns if columns.field_of(name) is None])
-        job = Job(file=file, total=len(spool), skipped=checked.bad, keep_all=json)
+        # Outside of asyncio until all is checked, so that Ctrl-C ends the reading of a long file at once.
+        try:
+            checked = check_rows(rows, columns, spool, file)
+        except (KeyboardInterrupt, Interrupted):
+            _output.say("nothing was sent")
+            raise
+        report_check(checked, [name for name in checked.columns if columns.field_of(name) is None])
+        job = Job(file=file, total=checked.good, skipped=checked.bad, keep_all=json)
         if client is None or (checked.bad and not skip_invalid):
-            return _end_without_sending(job, checked, dry_run=dry_run, json=json)
-        # Outside of asyncio until here, so that Ctrl-C ends the reading of a long file at once.
+            report_unsent(job, dry_run=dry_run)
+            if json:
+                _output.print_json({"dry_run": dry_run, "valid": job.total, **job.summary(checked.problems)})
+            return SOME_FAILED if checked.bad else DONE
+        place.prepare(is_ours=kept.exists)
+        kept.prepare(fresh=fresh)
         options = {
             "max_concurrency": max_concurrency,
-            "journal": journal,
+            "journal": kept.path,
             "settle": settle,
             "give_up_after": give_up_after,
+            "exact": exact,
         }
-        run(_send(job, client, spool, options))
-    _report_job(job, journal)
+        _carry_out(job, client, spool, columns, options)
+        failed_rows = FailedRows(spool, job.failures, columns, chosen, with_secrets)
+        return _end(job, checked, kept, failed_rows, place, json=json)
+
+
+def _carry_out(
+    job: Job, client: "AsyncLisn", spool: Spool, columns: Columns, options: dict[str, Any]
+) -> None:
+    try:
+        run(send(job, client, spool, columns, options))
+    except Interrupted:  # the second Ctrl-C: no more waiting for what is under way
+        job.interrupted = True
+
+
+def _end(
+    job: Job, checked: Checked, journal: ImportJournal, failed: FailedRows, place: FailedPlace, *, json: bool
+) -> int:
+    """Says what became of the rows; the journal goes last, when nothing can get lost any more."""
+    goes = journal.goes_after(everything_created=job.is_complete, anything_sent=job.handed_out > 0)
+    stays = None if goes else journal.path
+    message = _explain(job.error, journal, place) if job.error else None
+    failed_file = None
+    if job.new or job.failed or job.unknown or not (job.error or job.interrupted):
+        report_job(job)
+    if not job.error and (job.handed_out or job.is_complete):
+        failed_file = write_failed(failed, place, checked.columns)
+    if message:
+        _output.complain(message)
+    report_rest(job, stays, failed_file)
     if json:
-        _output.print_json(job.summary(checked.problems))
+        ends = {"failed_file": failed_file, "journal": stays, "error": message}
+        _output.print_json({**job.summary(checked.problems), **ends})
+    if goes:
+        journal.remove()
     if job.interrupted:
         return INTERRUPTED
-    return SOME_FAILED if job.failed or job.unknown or job.skipped else DONE
+    if job.error:
+        return status_of(job.error)
+    return DONE if job.is_complete and not job.surplus else SOME_FAILED
 
 
-def _journal_of(file: str) -> str:
-    if file == "-":
-        raise UsageError("--journal needs a file name when the rows come from stdin")
-    return f"{file.rstrip('/')}.journal"
+def _explain(error: "LisnError", journal: ImportJournal, place: FailedPlace) -> str:
+    from lisn_async import JournalError
 
-
-@attrs.define
-class Job:
-    """What has become of the rows so far."""
-
-    file: str
-    total: int
-    skipped: int
-    keep_all: bool  # for the JSON summary; without it memory does not grow with the file
-    handed_out: int = 0
-    created: int = 0
-    resumed: int = 0  # of these, by an earlier run with the same journal
-    failed: int = 0
-    unknown: int = 0
-    seconds: float = 0.0
-    interrupted: bool = False
-    assistants: list[dict[str, Any]] = attrs.field(factory=list)
-    trouble: list[dict[str, Any]] = attrs.field(factory=list)
-    _where: dict[int, str] = attrs.field(factory=dict)  # of the rows under way
-
-    def specs(self, spool: Spool) -> Iterator["AssistantCreate"]:
-        """The assistants to create, made one by one as they are asked for."""
-        from lisn_async import AssistantCreate
-
-        for index, (where, values) in enumerate(spool):
-            self._where[index] = where
-            self.handed_out += 1
-            yield AssistantCreate(**values)  # type: ignore[arg-type]  # checked before it was spooled
-
-    def note(self, outcome: "BulkOutcome") -> None:
-        """Takes an outcome into account."""
-        where = self._where.pop(outcome.index, f"row {outcome.index + 1}")
-        if outcome.status == "created":
-            self.created += 1
-            if self.keep_all and (made := outcome.assistant):
-                self.assistants.append({"where": where, "id": made.id, "name": made.name})
-            return
-        self.failed += outcome.status == "failed"
-        self.unknown += outcome.status == "unknown"
-        if not self.keep_all and len(self.trouble) >= MOST_SHOWN:
-            return
-        name = getattr(outcome.spec, "name", None)
-        error = "; ".join([str(outcome.error), *getattr(outcome.error, "__notes__", ())])
-        self.trouble.append({"where": where, "name": name, "status": outcome.status, "error": error})
-
-    @property
-    def under_way(self) -> int:
-        """How many rows were handed out and have no outcome."""
-        return self.handed_out - self.created - self.failed - self.unknown
-
-    @property
-    def rate(self) -> float:
-        """How many were created a second, by this run."""
-        return (self.created - self.resumed) / self.seconds if self.seconds else 0.0
-
-    def summary(self, problems: list[str]) -> dict[str, Any]:
-        """Everything, for programs."""
-        return {
-            "file": self.file,
-            "rows": self.total + self.skipped,
-            "invalid": self.skipped,
-            "created": self.created,
-            "resumed": self.resumed,
-            "failed": self.failed,
-            "unknown": self.unknown,
-            "interrupted": self.interrupted,
-            "seconds": round(self.seconds, 3),
-            "rate": round(self.rate, 1),
-            "assistants": self.assistants,
-            "failures": self.trouble,
-            "problems": problems,
-        }
-
-
-async def _send(job: Job, client: "AsyncLisn", spool: Spool, options: dict[str, Any]) -> None:
-    started = time.monotonic()
-
-    def show(progress_now: "BulkProgress") -> None:
-        job.resumed = progress_now.resumed
-        progress.show(progress_now)
-
-    try:
-        with display(job.total) as progress, _output.messages_of("lisn.bulk"):
-            async with (
-                client,
-                outcomes_of(client, job.specs(spool), on_progress=show, **options) as outcomes,
-            ):
-                async for outcome in outcomes:
-                    job.note(outcome)
-    except asyncio.CancelledError:
-        job.interrupted = True  # the summary says how far it got, and the exit status that it was cut short
-    finally:
-        job.seconds = time.monotonic() - started
-
-
-def _report_check(checked: Checked, ignored: list[str]) -> None:
-    if ignored:
-        names = ", ".join(shorten(name) if name else "(a column without a name)" for name in ignored)
-        _output.say(f"ignored, because they are no fields of an assistant (--map COLUMN=FIELD): {names}")
-    _show_some(checked.problems, checked.bad - min(checked.bad, MOST_KEPT))
-    if checked.bad:
-        _output.complain(f"{_output.count(checked.bad, 'row')} of {checked.rows:,} cannot be an assistant")
-
-
-def _show_some(lines: list[str], not_kept: int) -> None:
-    for line in lines[:MOST_SHOWN]:
-        _output.say(f"  {line}")
-    more = len(lines[MOST_SHOWN:]) + not_kept
-    if more:
-        _output.say(f"  … and {more:,} more")
-
-
-def _end_without_sending(job: Job, checked: Checked, *, dry_run: bool, json: bool) -> int:
-    if dry_run:
-        _output.say(
-            f"{_output.count(job.total, 'assistant')} could be created from {job.file}; nothing was sent"
-        )
-    else:
-        _output.say("nothing was sent: mend the file, or say --skip-invalid to leave these rows out")
-    if json:
-        _output.print_json({"dry_run": dry_run, "valid": job.total, **job.summary(checked.problems)})
-    return SOME_FAILED if checked.bad else DONE
-
-
-def _report_job(job: Job, journal: str | None) -> None:
-    lines = [f"{item['where']}: {item['status']}: {item['error']}" for item in job.trouble]
-    _show_some(lines, job.failed + job.unknown - len(lines))
-    new = _output.count(job.created - job.resumed, "assistant")
-    text = f"created {new} of {job.total:,} in {job.seconds:.1f} s ({job.rate:,.0f}/s)"
-    if job.resumed:
-        text += f", {job.resumed:,} had been created by an earlier run"
-    if job.failed:
-        text += f", {job.failed:,} failed"
-    if job.unknown:
-        text += f", {job.unknown:,} unknown: these may exist or not (`lisn assistants list`)"
-    if job.skipped:
-        text += f", {_output.count(job.skipped, 'bad row')} left out"
-    _output.say(text)
-    if job.interrupted:
-        again = (
-            f"run the same command again to finish: {journal} remembers"
-            if journal
-            else (
-                "look (`lisn assistants list`) before you import the rest; with --journal FILE a second run just continues"
-            )
-        )
-        _output.say(f"interrupted: {job.under_way:,} more were under way and may exist or not; {again}")
+    if isinstance(error, JournalError) and journal.path is not None:
+        return advice(journal.path, place.path if place.holds_something else None, str(error))
+    return explain(error)

@@ -3,8 +3,8 @@
 import asyncio
 import contextlib
 import signal
-from collections.abc import Coroutine
-from typing import TypeVar
+from collections.abc import Coroutine, Iterator
+from typing import NoReturn, TypeVar
 
 Result = TypeVar("Result")
 
@@ -15,6 +15,24 @@ class Interrupted(BaseException):
     def __init__(self, number: signal.Signals) -> None:
         super().__init__(number.name)
         self.signal = number
+
+
+@contextlib.contextmanager
+def sigterm_interrupts() -> Iterator[None]:
+    """SIGTERM raises `Interrupted` meanwhile, as Ctrl-C raises KeyboardInterrupt: what is open is closed."""
+
+    def stop(*_: object) -> NoReturn:
+        raise Interrupted(signal.SIGTERM)
+
+    try:
+        before = signal.signal(signal.SIGTERM, stop)
+    except ValueError:  # not the main thread
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def run(coroutine: Coroutine[object, object, Result]) -> Result:
@@ -35,11 +53,18 @@ async def _until_sigterm(coroutine: Coroutine[object, object, Result]) -> Result
         came = True
         task.cancel()
 
+    before = signal.getsignal(signal.SIGTERM)
+    is_ours = False
     with contextlib.suppress(NotImplementedError, RuntimeError):  # Windows; not the main thread
         loop.add_signal_handler(signal.SIGTERM, stop)
+        is_ours = True
     try:
         return await coroutine
     except asyncio.CancelledError:
         if came:
             raise Interrupted(signal.SIGTERM) from None
         raise
+    finally:
+        if is_ours:  # the loop would leave the default behind, which ends the process at once
+            loop.remove_signal_handler(signal.SIGTERM)
+            signal.signal(signal.SIGTERM, before)

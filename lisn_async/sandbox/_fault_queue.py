@@ -55,7 +55,7 @@ class FaultQueue(MutableSequence[Fault]):
 
     def _count_off(self, found: list[Fault]) -> None:
         for fault in found:
-            place = next(place for place, other in enumerate(self._faults) if other is fault)
+            place = self._faults.index(fault)
             if fault.times == 1:
                 del self._faults[place]
             elif fault.times is not None:

@@ -3,7 +3,7 @@
 from lisn_async.cli.files.formats import FORMATS, FileFormat, format_of
 from lisn_async.cli.files.reading import read_rows
 from lisn_async.cli.files.row import FileError, Row
-from lisn_async.cli.files.writing import save_records, write_records
+from lisn_async.cli.files.writing import save_folder, save_records, write_records
 
 __all__ = [
     "FORMATS",
@@ -12,6 +12,7 @@ __all__ = [
     "Row",
     "format_of",
     "read_rows",
+    "save_folder",
     "save_records",
     "write_records",
 ]

@@ -3,10 +3,10 @@
 import csv
 import io
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import BinaryIO
 
-from lisn_async.cli.files.row import FileError, Row, shorten
+from lisn_async.cli.files.row import FileError, Record, Row, shorten
 from lisn_async.cli.files.text import lines_of
 
 # One cell of a prompt can be longer than csv's default of 128 KiB. 2 GiB fits a C long everywhere.
@@ -89,10 +89,11 @@ def _ragged(cells: Sequence[str], header: Sequence[str]) -> str:
     count = f"{len(cells)} cell{'s' if len(cells) != 1 else ''}, but the header has {len(header)} columns"
     if len(cells) < len(header):
         return f"{count}: no cell for {', '.join(shorten(name) for name in header[len(cells) :])}"
-    return f"{count}: the first cell too many is {shorten(cells[len(header)])}. A comma outside quotes?"
+    # What stands in a cell too many is not shown: whatever was last in the line, a secret say, has slipped into it.
+    return f"{count}. A comma outside quotes?"
 
 
-def write_csv(records: Iterable[Mapping[str, str | float]], stream: BinaryIO, fields: Sequence[str]) -> None:
+def write_csv(records: Iterable[Record], stream: BinaryIO, fields: Sequence[str]) -> None:
     """All fields as columns in a fixed order; what a record lacks is an empty cell.
 
     A cell that begins with = or @ is left as it is: this file is made to be read back, byte for byte.

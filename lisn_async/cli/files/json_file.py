@@ -1,11 +1,11 @@
 """JSON: one array of objects."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
 from lisn_async.cli.files.jsonl_file import decoder, encode, object_row
-from lisn_async.cli.files.row import FileError, Row
+from lisn_async.cli.files.row import FileError, Record, Row
 from lisn_async.cli.files.text import text_of
 
 WHITE_SPACE = " \t\r\n"
@@ -72,7 +72,7 @@ def _items(cursor: _Cursor) -> Iterator[tuple[object, int]]:
         raise json.JSONDecodeError("text after the end of the array", cursor.text, cursor.at)
 
 
-def write_json(records: Iterable[Mapping[str, str | float]], stream: BinaryIO) -> None:
+def write_json(records: Iterable[Record], stream: BinaryIO) -> None:
     """An array, indented for people."""
     before = b"[\n"
     for record in records:

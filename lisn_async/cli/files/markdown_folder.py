@@ -5,14 +5,14 @@ The body is every byte after the line that closes the front matter, to the end o
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import yaml
 
-from lisn_async.cli.files.row import FileError, Row
+from lisn_async.cli.files.row import FileError, Record, Row
 from lisn_async.cli.files.text import text_of
-from lisn_async.cli.files.yaml_file import Document, one_line
+from lisn_async.cli.files.yaml_file import Document, entry
 
 BODY = "system_prompt"
 SUFFIX = ".md"
@@ -56,15 +56,18 @@ def _unusable(label: str, problem: str) -> Row:
     return Row(where=f"{label}:1", line=1, problems=(problem,))
 
 
-def markdown_files(records: Iterable[Mapping[str, str | float]]) -> Iterator[tuple[str, bytes]]:
+def markdown_files(records: Iterable[Record]) -> Iterator[tuple[str, bytes]]:
     """A file name, unique and safe, and the bytes of that file for each record."""
     taken: set[str] = set()
     for record in records:
-        front = "".join(f"{name}: {one_line(value)}\n" for name, value in record.items() if name != BODY)
-        yield (
-            _file_name(str(record.get("name", "")), taken),
-            f"---\n{front}---\n{record.get(BODY, '')}".encode(),
-        )
+        yield _file_name(str(record.get("name", "")), taken), document(record)
+
+
+def document(record: Record) -> bytes:
+    """A record as a Markdown file."""
+    front = "".join(f"{entry(name, value)}\n" for name, value in record.items() if name != BODY)
+    body = record.get(BODY)
+    return f"---\n{front}---\n{'' if body is None else body}".encode()
 
 
 def _file_name(name: str, taken: set[str]) -> str:

@@ -7,6 +7,9 @@ import attrs
 type_names = {type(None): "null", bool: "true or false", int: "a number", float: "a number", str: "text"}
 
 
+Record = Mapping[str, object]  # what a writer takes: text and numbers; None says nothing about a field
+
+
 class FileError(Exception):
     """A file that cannot be read or written as a whole; the text says where and what to do."""
 

@@ -11,13 +11,14 @@ from lisn_async.cli.files.csv_file import write_csv
 from lisn_async.cli.files.formats import FileFormat
 from lisn_async.cli.files.json_file import write_json
 from lisn_async.cli.files.jsonl_file import write_jsonl
-from lisn_async.cli.files.markdown_folder import SUFFIX, markdown_files
-from lisn_async.cli.files.row import FileError, shorten
+from lisn_async.cli.files.markdown_folder import SUFFIX, document, markdown_files
+from lisn_async.cli.files.row import FileError, Record, shorten
 from lisn_async.cli.files.yaml_file import write_yaml
 
-Records = Sequence[Mapping[str, str | float]]
+Records = Iterable[Record]  # one that can be read again: to find the record that cannot be written
 
 PRIVATE = 0o600
+PRIVATE_FOLDER = 0o700
 
 
 def write_records(
@@ -77,6 +78,32 @@ def _save_folder(records: Records, folder: Path, *, force: bool, private: bool) 
         with _replacing(folder / name, private=private) as stream:
             stream.write(data)
     return sum(name.lower().endswith(SUFFIX) for name in there - files.keys())
+
+
+def save_folder(records: Mapping[str, Record], file: str) -> None:
+    """Makes a folder of Markdown, for its owner's eyes only, hold exactly these records, by file name.
+
+    Other Markdown files go first, so that whatever happens none stays that should not be there. A folder that
+    is empty in the end goes as well.
+    """
+    folder = Path(file)
+    try:
+        files = {name: document(record) for name, record in records.items()}
+        stale = (
+            [path for path in folder.glob("*") if path.suffix.lower() == SUFFIX] if folder.is_dir() else []
+        )
+        for path in stale:
+            if path.name not in files:
+                path.unlink()
+        if files:
+            folder.mkdir(exist_ok=True, mode=PRIVATE_FOLDER)
+        elif not any(folder.iterdir()):
+            folder.rmdir()
+        for name, data in files.items():
+            with _replacing(folder / name, private=True) as stream:
+                stream.write(data)
+    except OSError as error:
+        raise FileError(f"{error.filename or file}: {error.strerror or error}") from None
 
 
 def _refuse_names_of_another_locale(folder: Path, names: Iterable[str]) -> None:

@@ -4,12 +4,12 @@ PyYAML is used as a parser only (`compose`): `yes` stays "yes", `1.10` stays "1.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
 import yaml
 
-from lisn_async.cli.files.row import FileError, Row, shorten
+from lisn_async.cli.files.row import FileError, Record, Row, shorten
 from lisn_async.cli.files.text import text_of
 
 # YAML 1.1, which PyYAML speaks, breaks lines at these three; YAML 1.2 (2009) calls them text, and so do we.
@@ -85,6 +85,10 @@ class Document:
             raise FileError(self._unreadable(text, error)) from None
         except RecursionError:
             raise FileError(f"{self._label}: not YAML we read: nested too deeply") from None
+        except (ValueError, OverflowError):  # PyYAML without libyaml, of "\\UFFFFFFFF"
+            raise FileError(
+                f"{self._label}: not YAML: an escape for a character that does not exist"
+            ) from None
         return root
 
     def _unreadable(self, text: str, error: yaml.reader.ReaderError) -> str:
@@ -128,25 +132,35 @@ def _stand_ins(text: str) -> dict[str, str]:
     return dict(zip(needed, free, strict=False))
 
 
-def write_yaml(records: Iterable[Mapping[str, str | float]], stream: BinaryIO) -> None:
+def write_yaml(records: Iterable[Record], stream: BinaryIO) -> None:
     """A list of mappings; texts of several lines as blocks where a block holds them exactly."""
     empty = True
     for record in records:
         empty = False
-        lines = [f"{name}: {_scalar(value, '    ')}" for name, value in record.items()]
+        lines = [entry(name, value, indent="  ", blocks=True) for name, value in record.items()]
         stream.write(("- " + "\n  ".join(lines or ["{}"]) + "\n").encode("utf-8"))
     if empty:
         stream.write(b"[]\n")
 
 
-def _scalar(value: str | float, indent: str) -> str:
+def entry(name: str, value: object, *, indent: str = "", blocks: bool = False) -> str:
+    """A key and its value; `indent` is what stands before the key, of which only further lines need to know."""
+    key = one_line(name)
+    if len(key) > LONGEST_SIMPLE_KEY:
+        return f"? {key}\n{indent}: {one_line(value)}"
+    return f"{key}: {_scalar(value, indent + '  ') if blocks else one_line(value)}"
+
+
+def _scalar(value: object, indent: str) -> str:
     if isinstance(value, str) and "\n" in value.strip("\n") and not BLOCK_CANNOT_HOLD.search(value):
         return _block(value, indent)
     return one_line(value)
 
 
-def one_line(value: str | float) -> str:
-    """The value as YAML on one line: a number or words as they are, everything else in double quotes."""
+def one_line(value: object) -> str:
+    """The value as YAML on one line: nothing, a number or words as they are, everything else in double quotes."""
+    if value is None:
+        return "null"
     if not isinstance(value, str):
         return repr(value)
     if PLAIN.fullmatch(value) and value.lower() not in NOT_TEXT_ELSEWHERE:
@@ -155,6 +169,7 @@ def one_line(value: str | float) -> str:
 
 
 # Words, which no other YAML reader takes for anything but text.
+LONGEST_SIMPLE_KEY = 1000  # characters; YAML allows 1024 before the colon
 PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_./-]*(?: [A-Za-z0-9_./()-]+)*")
 NOT_TEXT_ELSEWHERE = frozenset({"null", "true", "false", "yes", "no", "on", "off", "y", "n"})
 
