@@ -195,3 +195,14 @@ async def test_what_cannot_be_unpacked_is_an_error_that_says_so(wire: Wire) -> N
     async with client_of(wire) as client:
         with pytest.raises(APIResponseError, match="not asked for"):
             await client.assistants.get("ast_1")
+
+
+async def test_a_borrowed_session_leaves_unpacking_to_us(wire: Wire) -> None:
+    wire.script.extend(
+        [reply(gzip.compress(body), "200 OK", "Content-Encoding: gzip") for body in (ONE, b" " * 2**23)]
+    )
+    async with aiohttp.ClientSession() as session:
+        client = client_of(wire, session=session)
+        assert (await client.assistants.get("ast_1")).name == "n"
+        with pytest.raises(APIResponseError, match="larger than 2 MiB"):
+            await client.assistants.get("ast_1")
