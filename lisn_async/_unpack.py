@@ -52,11 +52,13 @@ def unpack(packed: bytes | bytearray, encoding: str, most: int) -> bytes | bytea
 
 
 def _window_bits(encoding: str, packed: bytes | bytearray) -> int | None:
-    """What zlib wants to be told of an encoding; None where nothing is encoded."""
-    if encoding in ("", "identity"):
-        return None
+    """What zlib wants to be told of an encoding; None for any other.
+
+    What is called by another name is left as it is: some servers write a charset there, and what can be read as
+    JSON was not encoded.
+    """
     if encoding in ("gzip", "x-gzip"):
         return 16 + zlib.MAX_WBITS
     if encoding == "deflate":  # with zlib's header, as it should be, or without
         return zlib.MAX_WBITS if packed and packed[0] & 0x0F == 8 else -zlib.MAX_WBITS
-    raise Unreadable("the reply is encoded in a way that was not asked for")
+    return None
