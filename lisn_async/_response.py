@@ -6,6 +6,7 @@ one level of envelope, a bare array or one of four names (README, *What we guess
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Generic, Literal, TypeAlias, TypeVar
@@ -47,7 +48,7 @@ class Reply:
 
     status: int
     headers: Mapping[str, str]
-    body: bytes | None = attrs.field(repr=False)
+    body: bytes | bytearray | None = attrs.field(repr=False)
 
     @property
     def request_id(self) -> str | None:
@@ -187,21 +188,23 @@ def _sign_of_more(data: object, count: int) -> str | None:
             continue
         for key, value in envelope.items():
             plain = key.lower().replace("_", "").replace("-", "")
+            # Said in our own words: the reply's may be of any length, and echo a secret.
             if (plain == "hasmore" or plain.startswith("next")) and value:
-                return f"{key} is set"
+                return "it names a next page"
             if plain in _TOTALS and _number(value) > count:
-                return f"{key} is {value}, the reply holds {count}"
+                return f"it holds {count} of {_number(value):.15g}"
             if plain in _PAGES and _number(value) > 1:
-                return f"{key} is {value}"
+                return f"it is one of {_number(value):.15g} pages"
             if plain == "links" and isinstance(value, list) and any(_is_next(link) for link in value):
-                return f"{key} has a next one"
+                return "it links to a next page"
     return None
 
 
 def _number(value: object) -> float:
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return value
-    return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else 0
+    """The number that a field holds, as JSON or as its digits; 0 for anything else."""
+    if isinstance(value, str) and value.isascii() and value.isdigit():
+        return int(value) if len(value) < 16 else math.inf  # thousands of digits are a ValueError
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else 0
 
 
 def _is_next(link: object) -> bool:
@@ -280,7 +283,7 @@ def _status_line(status: int) -> str:
         return str(status)
 
 
-def _readable(body: bytes | None) -> object:
+def _readable(body: bytes | bytearray | None) -> object:
     if not body:
         return None
     try:

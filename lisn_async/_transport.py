@@ -36,7 +36,9 @@ from ._request import Request
 from ._response import Answer, Broken, Kind, Reply
 from ._retry import Happened
 from ._secrets import Secret
+from ._unpack import ACCEPTED, unpack
 from ._version import __version__
+from ._wire import Unreadable
 from .errors import ConfigurationError
 
 CLOSING = 2.0
@@ -45,6 +47,8 @@ MOST_STALE = 10
 """Kept-alive connections that one request may find stale before that counts as a failed attempt."""
 LARGE = 2**20
 """Bytes above which a body is written in pieces, so that the loop is not held up."""
+LONGEST_ERROR = 2**20
+"""Bytes of an error's body that are read: beyond, the error has its status and no body."""
 KEEP_ALIVE = 2.0
 """Seconds. Short: a reply that a server pushes on an idle connection would answer the next request."""
 
@@ -197,7 +201,8 @@ class Transport:
                     **self._options,
                 )
                 reply = Reply(status=response.status, headers=response.headers, body=None)
-                body = await _read(response, request.max_reply)
+                most = request.max_reply if 200 <= response.status < 300 else LONGEST_ERROR
+                body = await _read(response, most)
             # No exception is kept in a local beyond its handler: it would hold itself through this frame.
         except _Failed as failed:
             return _ended(watch, reply, failed.__cause__ or failed, seconds)
@@ -209,7 +214,12 @@ class Transport:
             # Nobody cancelled this task: aiohttp cancels look-ups that are under way when a session is closed.
             return _ended(watch, reply, error, seconds)
         if body is None:
-            return Answer(reply=reply, broken=_too_large(request.max_reply))
+            return Answer(reply=reply, broken=_unusable(f"the reply is larger than {most // 2**20} MiB"))
+        if (encoding := reply.headers.get("Content-Encoding")) is not None:
+            try:
+                body = unpack(body, encoding, most)
+            except Unreadable as error:
+                return Answer(reply=reply, broken=_unusable(str(error)))
         return Answer(reply=attrs.evolve(reply, body=body))
 
     def enter(self) -> None:
@@ -296,6 +306,7 @@ def _headers(settings: Settings) -> tuple[CIMultiDict[str], CIMultiDict[str]]:
     headers = CIMultiDict(
         {
             "Accept": "application/json",
+            "Accept-Encoding": ACCEPTED,
             "User-Agent": f"lisn-python/{__version__} ({python}; aiohttp {aiohttp.__version__})",
         }
     )
@@ -313,6 +324,7 @@ def _options(settings: Settings, session: aiohttp.ClientSession | None) -> Mappi
     options: dict[str, Any] = {
         "allow_redirects": False,
         "raise_for_status": False,
+        "auto_decompress": False,
         # Else aiohttp calls an empty POST (duplicate) an octet stream.
         "skip_auto_headers": ("Content-Type",),
     }
@@ -320,10 +332,8 @@ def _options(settings: Settings, session: aiohttp.ClientSession | None) -> Mappi
         options["proxy"] = settings.proxy.url
         if settings.proxy.authorization is not None:
             options["proxy_headers"] = {"Proxy-Authorization": settings.proxy.authorization}
-    if session is not None:
-        options["auto_decompress"] = True
-        if settings.ssl_context is not None:
-            options["ssl"] = settings.ssl_context
+    if session is not None and settings.ssl_context is not None:
+        options["ssl"] = settings.ssl_context
     return options
 
 
@@ -332,22 +342,23 @@ def _data(body: bytes | None) -> bytes | io.BytesIO | None:
     return io.BytesIO(body) if body is not None and len(body) > LARGE else body
 
 
-async def _read(response: aiohttp.ClientResponse, most: int) -> bytes | None:
-    """The decompressed body, read in pieces: None, and the connection closed, if it exceeds `most` bytes."""
-    pieces = []
-    size = 0
+async def _read(response: aiohttp.ClientResponse, most: int) -> bytes | bytearray | None:
+    """The body as it travelled: None, and the connection closed, if it exceeds `most` bytes."""
+    body: bytes | bytearray
     try:
-        while piece := await response.content.readany():
-            size += len(piece)
-            if size > most:
-                response.close()
-                return None
-            pieces.append(piece)
+        body = await response.content.readany()
+        while len(body) <= most and (piece := await response.content.readany()):
+            if type(body) is bytes:
+                body = bytearray(body)  # grows in place: joining pieces would hold everything twice
+            body += piece
     except BaseException:
         response.close()
         raise
+    if len(body) > most:
+        response.close()
+        return None
     response.release()
-    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+    return body
 
 
 # --- what an exception of aiohttp means ---------------------------------------------------------------
@@ -377,7 +388,7 @@ def _broken(watch: _Watch, error: BaseException, seconds: float) -> Broken:
     elif unsent:
         why = f"could not connect ({_name(error)})"
     elif isinstance(error, aiohttp.ClientResponseError):
-        kind, why = "response", "the head of the reply is not HTTP"
+        kind, why = "response", "what came back is not HTTP"
     return Broken(happened=happened, kind=kind, why=why, cause=_cause(error))
 
 
@@ -405,8 +416,7 @@ def _cause(error: BaseException) -> BaseException | None:
     return error
 
 
-def _too_large(most: int) -> Broken:
-    why = f"the reply is larger than {most // 2**20} MiB"
+def _unusable(why: str) -> Broken:
     return Broken(happened=Happened.REPLIED, kind="response", why=why)
 
 

@@ -7,6 +7,7 @@ not sent, fields that we do not know are kept, and a reply of the wrong shape is
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -82,7 +83,7 @@ def _plain(value: object) -> object:
     raise TypeError
 
 
-def decode(body: bytes) -> object:
+def decode(body: bytes | bytearray) -> object:
     """The JSON value of a body. Raises `Unreadable` for everything that is not JSON, NaN included."""
     try:
         return orjson.loads(body)
@@ -90,15 +91,30 @@ def decode(body: bytes) -> object:
         if b"\\u" not in body:
             raise Unreadable("the reply is not JSON") from None
     # orjson refuses lone surrogates ("\ud800"), which other clients may have stored: one such
-    # assistant must not make the whole list unreadable.
+    # assistant must not make the whole list unreadable. In all else this reader is as strict: no other
+    # charset than UTF-8, no byte order mark, no infinity however it is written.
     try:
-        return json.loads(body, parse_constant=_refuse)
+        return json.loads(body.decode(), parse_constant=_refuse, parse_float=_finite, parse_int=_whole)
     except (ValueError, RecursionError):
         raise Unreadable("the reply is not JSON") from None
 
 
 def _refuse(constant: str) -> None:
     raise ValueError(constant)
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if math.isinf(number):
+        raise ValueError
+    return number
+
+
+def _whole(digits: str) -> int | float:
+    """As orjson reads it: an integer of up to 64 bits, else a float."""
+    if len(digits) <= 20 and -(2**63) <= (number := int(digits)) < 2**64:
+        return number
+    return _finite(digits)
 
 
 def structure_assistant(fields: dict[str, Any]) -> Assistant:

@@ -260,7 +260,7 @@ async def test_a_gzip_bomb_is_refused_without_being_unpacked(wire: Wire) -> None
     bomb = gzip.compress(b" " * (64 * 2**20))
     wire.script.append(reply(bomb, "200 OK", "Content-Encoding: gzip"))
     async with client_of(wire, max_retries=0) as client:
-        with pytest.raises(APIResponseError, match="larger than 16 MiB"):
+        with pytest.raises(APIResponseError, match="larger than 2 MiB when unpacked"):
             await client.assistants.get("ast_1")
 
 
