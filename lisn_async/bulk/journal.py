@@ -43,6 +43,7 @@ class Journal:
         self.memory = memory
         self._lines: list[bytes] = []
         self._waiting: asyncio.Future[None] | None = None
+        self._current: asyncio.Future[None] | None = None
         self._writing: asyncio.Task[None] | None = None
         self._failure: str | None = None
 
@@ -76,6 +77,13 @@ class Journal:
         """Note that the service refused an item for good."""
         self._append({"refused": index, "status": status})
 
+    async def flushed(self) -> None:
+        """Return once everything noted so far is on the disk."""
+        if self._failure is not None:
+            raise JournalError(self._failure)
+        if (waiting := self._waiting or self._current) is not None:
+            await asyncio.shield(waiting)
+
     async def aclose(self) -> None:
         """Write what is left and let go of the file."""
         try:
@@ -106,6 +114,7 @@ class Journal:
                 lines, self._lines = self._lines, []
                 waiting, self._waiting = self._waiting, None
                 assert waiting is not None
+                self._current = waiting
                 if self._failure is None:
                     await self._write_some(b"".join(lines))
                 if self._failure is None:
@@ -114,7 +123,7 @@ class Journal:
                     waiting.set_exception(JournalError(self._failure))
                     waiting.exception()  # perhaps nobody waits for these lines
         finally:
-            self._writing = None
+            self._writing = self._current = None
 
     async def _write_some(self, data: bytes) -> None:
         try:
@@ -137,10 +146,19 @@ def open_journal(path: str | os.PathLike[str], base_url: str) -> Journal:
     """
     where = Path(path)
     try:
-        # Not truncated, private from its first moment, and not inherited by a child.
-        descriptor = os.open(where, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o600)
+        return _open(where, base_url)
     except OSError as error:
         raise JournalError(f"cannot open the journal {where}: {error.strerror}") from error
+    except ValueError as error:  # of the name
+        raise JournalError(f"cannot open the journal {where!r}: {error}") from error
+
+
+def _open(where: Path, base_url: str) -> Journal:
+    if where.exists() and not where.is_file():
+        what = "Is a directory" if where.is_dir() else "it is no ordinary file"
+        raise JournalError(f"cannot open the journal {where}: {what}")
+    # Not truncated, private from its first moment, and not inherited by a child.
+    descriptor = os.open(where, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o600)
     file = os.fdopen(descriptor, "r+b", buffering=0)  # what is written is written, or not, and known
     try:
         _lock(file, where)

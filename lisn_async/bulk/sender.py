@@ -16,7 +16,7 @@ from .._endpoints import update
 from .._log import bulk_logger as logger
 from .._request import Caller, Request
 from .._retry import Happened, Meaning, backoff, is_declined, meaning_of
-from ..errors import APIConnectionError
+from ..errors import APIConnectionError, ValidationError
 from ..models import Assistant
 from .content import fingerprint
 from .job import Desk, Job
@@ -76,7 +76,15 @@ class Sender:
         if job.rename is None:
             self._desk.created(job, job.made)
             return
-        request = update(job.made.id, job.rename, strict=False)
+        try:
+            request = update(job.made.id, job.rename, strict=False)
+        except ValidationError as odd:  # an id that cannot be part of a path
+            job.error = odd
+            self._desk.unfinished(job)
+            return
+        if self._journal is not None:
+            # Renamed, it could not be found again: that it was made has to be on the disk first.
+            await self._journal.flushed()
         tried = await self._decided(job, request, None)
         if tried is not None and tried.response is not None:
             if self._journal is not None:
@@ -105,6 +113,7 @@ class Sender:
                 return tried
             if job.is_noted and self._journal is not None:
                 self._journal.unsent(job.index)
+            job.is_noted = False
             if self._is_stopping():
                 return None
             await asyncio.sleep(min(backoff(number, random.random()), self._seconds_of_hope()))
@@ -132,14 +141,13 @@ class Sender:
             self._pace.pushed_back(now)
         return tried
 
-    def _note(self, job: Job) -> Callable[[], Awaitable[None]] | None:
-        """What has to be on the disk before the first byte of a create goes out."""
+    def _note(self, job: Job) -> Callable[[], Awaitable[None]]:
+        """What has to be known before the first byte of a create goes out, and to be on the disk."""
         journal = self._journal
-        if journal is None:
-            return None
 
         async def note() -> None:
-            await journal.sent(job.index, fingerprint(job.item))
+            if journal is not None:
+                await journal.sent(job.index, fingerprint(job.item))
             job.is_noted = True
 
         return note

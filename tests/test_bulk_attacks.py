@@ -1,0 +1,326 @@
+"""What broke the promise once, found by a hostile reader: each is a double, a loss or a wrong id that went unsaid.
+
+What is counted is rows in the sandbox's store, never what the engine says of itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+
+from lisn_async import (
+    Assistant,
+    AssistantCreate,
+    AsyncLisn,
+    BulkError,
+    BulkResult,
+    ConfigurationError,
+    JournalError,
+)
+from lisn_async.bulk import settler as settling
+from lisn_async.bulk.journal import Journal
+from lisn_async.bulk.likeness import likeness_of
+from lisn_async.bulk.plan import resembling
+from lisn_async.bulk.settler import Settler
+from lisn_async.sandbox import Fault, Sandbox
+from tests.conftest import SALES
+from tests.test_bulk_exactly_once import lost, names, spec
+
+
+def judge(sandbox: Sandbox, specs: list[AssistantCreate], result: BulkResult, before: Any = ()) -> Any:
+    items = [
+        {
+            "fields": {
+                name: value
+                for name in ("name", "system_prompt", "description", "temperature", "webhook_secret")
+                if isinstance(value := getattr(one, name), str | float)
+            }
+            | dict(one.extra_body or {}),
+            "outcome": outcome.status,
+            "id": outcome.assistant and outcome.assistant.id,
+        }
+        for one, outcome in zip(specs, result.outcomes, strict=True)
+    ]
+    return sandbox.judge(items, before=before, surplus=[row.id for row in result.surplus])
+
+
+# --- claims -----------------------------------------------------------------------------------------------
+
+
+async def test_a_listing_that_shows_a_row_twice_is_one_row(
+    sandbox: Sandbox, client: AsyncLisn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listing = Settler._list
+
+    async def twice(self: Settler) -> Any:
+        rows = await listing(self)
+        return [*rows, *rows] if isinstance(rows, list) else rows
+
+    monkeypatch.setattr(Settler, "_list", twice)
+    sandbox.faults = [lost(when="after"), lost(when="before")]
+    result = await client.assistants.create_many([spec(1)] * 2, settle=0, max_concurrency=1)
+    assert names(sandbox) == {"n1": 2}
+    assert len({outcome.assistant.id for outcome in result.created}) == 2
+
+
+@pytest.mark.parametrize("shows_secrets", [True, False])
+async def test_items_that_differ_in_their_webhook_secret_only_do_not_take_each_others_rows(
+    sandbox: Sandbox, client: AsyncLisn, monkeypatch: pytest.MonkeyPatch, shows_secrets: bool
+) -> None:
+    listing = Settler._list
+
+    async def showing(self: Settler) -> Any:
+        rows = await listing(self)
+        return rows if shows_secrets else [attrs.evolve(row, webhook_secret=None) for row in rows]
+
+    monkeypatch.setattr(Settler, "_list", showing)
+    specs = [spec(1, webhook_secret="A"), spec(1, webhook_secret="B")]
+    sandbox.faults = [lost(when="before"), lost(when="after")]
+    result = await client.assistants.create_many(specs, settle=0, max_concurrency=1)
+    assert judge(sandbox, specs, result).is_clean
+    secrets = Counter(row["webhook_secret"] for row in sandbox.assistants())
+    if shows_secrets:
+        assert secrets == {"A": 1, "B": 1}
+    else:
+        assert secrets == {"B": 1}
+        assert len(result.unknown) == 2
+
+
+async def test_large_numbers_that_a_float_cannot_tell_apart_are_two_contents(
+    sandbox: Sandbox, client: AsyncLisn
+) -> None:
+    specs = [spec(1, extra_body={"customer": 2**53 + 1}), spec(1, extra_body={"customer": 2**53})]
+    sandbox.faults = [lost(when="before"), lost(when="after")]
+    result = await client.assistants.create_many(specs, settle=0, max_concurrency=1)
+    assert len(result.created) == 2
+    rows = {row["id"]: row["customer"] for row in sandbox.assistants()}
+    assert [rows[outcome.assistant.id] for outcome in result.outcomes] == [2**53 + 1, 2**53]
+
+
+async def test_a_row_that_fits_two_items_of_different_fields_is_not_given_to_either(
+    sandbox: Sandbox, client: AsyncLisn
+) -> None:
+    """0.7 is what the service makes of a temperature that was left out."""
+    specs = [spec(1, temperature=0.7), spec(1, description="d")]
+    sandbox.faults = [lost(when="before"), lost(when="after")]
+    result = await client.assistants.create_many(specs, settle=0, max_concurrency=1)
+    assert [row["description"] for row in sandbox.assistants()] == ["d"]
+    assert len(result.unknown) == 2
+    assert "cannot be told whose" in "".join(result.unknown[0].error.__notes__)
+
+
+@pytest.mark.parametrize("turn", [1, -1])
+async def test_rows_that_fit_one_item_only_are_given_to_it_first(
+    sandbox: Sandbox, client: AsyncLisn, turn: int
+) -> None:
+    specs = [spec(1, description="d"), spec(1, temperature=0.7)][::turn]
+    sandbox.faults = [lost(when="after", times=2)]
+    result = await client.assistants.create_many(specs, settle=0, max_concurrency=1)
+    assert len(result.created) == 2
+    rows = {row["id"]: row["description"] for row in sandbox.assistants()}
+    assert [rows[outcome.assistant.id] for outcome in result.outcomes] == ["d", None][::turn]
+
+
+async def test_an_input_that_breaks_in_a_resumed_run_does_not_leave_its_rows_to_others(
+    sandbox: Sandbox, client: AsyncLisn, tmp_path: Path
+) -> None:
+    specs = [spec(1), spec(2), spec(1)]
+    sandbox.faults = [lost(do="hang", when="before")]
+    run = asyncio.create_task(client.assistants.create_many(specs, journal=tmp_path / "j"))
+    await sandbox.answered(2, operation="create")
+    run.cancel()
+    await asyncio.gather(run, return_exceptions=True)
+
+    def breaking() -> Any:
+        yield specs[0]
+        raise OSError("the file is gone")
+
+    with pytest.raises(BulkError, match="the file is gone"):
+        await client.assistants.create_many(breaking(), journal=tmp_path / "j", settle=0)
+    result = await client.assistants.create_many(specs, journal=tmp_path / "j", settle=0)
+    assert names(sandbox) == {"n1": 2, "n2": 1}
+    assert len({outcome.assistant.id for outcome in result.created}) == 3
+
+
+# --- listings ---------------------------------------------------------------------------------------------
+
+
+async def test_a_lost_copy_whose_name_the_service_rewrote_is_not_made_again(
+    sandbox: Sandbox, client: AsyncLisn
+) -> None:
+    original = await client.assistants.create(**SALES)
+    sandbox.faults = [
+        {"do": "reset", "when": "after", "operation": "duplicate"},
+        Fault(do="rewrite", how="lower", operation="duplicate", times=None),
+    ]
+    result = await client.assistants.duplicate_many(original.id, 1, settle=0)
+    assert len(result.unknown) == 1
+    assert names(sandbox) == {"Sales Analyzer": 1, "sales analyzer": 1}
+
+
+async def test_where_direct_looks_lag_as_listings_do_nothing_counts_as_deleted_too_soon(
+    sandbox: Sandbox, client: AsyncLisn
+) -> None:
+    sandbox.faults = [
+        lost(when="after", skip=1),
+        Fault(do="lag", operation="list", seconds=0.5, times=None),
+        Fault(do="status", status=404, operation="get", times=2),
+    ]
+    result = await client.assistants.create_many([spec(n) for n in range(3)], settle=0.1, max_concurrency=1)
+    assert len(result.created) == 3
+    assert names(sandbox) == {f"n{n}": 1 for n in range(3)}
+
+
+async def test_without_a_whole_first_listing_nothing_is_called_surplus(
+    sandbox: Sandbox, client: AsyncLisn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was there all along would be: an invitation to delete it."""
+    await client.assistants.create(spec(1))
+    first = Settler.look_first
+
+    async def partial(self: Settler) -> None:
+        await first(self)
+        self._before, self._before_is_whole = set(), False
+
+    monkeypatch.setattr(Settler, "look_first", partial)
+    sandbox.faults = [lost(when="before", skip=1)]
+    result = await client.assistants.create_many([spec(1), spec(2)], settle=0, max_concurrency=1)
+    assert result.surplus == []
+    assert result.doubt == settling.NOT_WHOLE
+
+
+async def test_a_name_without_letters_is_recognised_though_it_was_trimmed(
+    sandbox: Sandbox, client: AsyncLisn
+) -> None:
+    sandbox.faults = [
+        lost(when="after", skip=1),
+        Fault(do="rewrite", how="trim", operation="create", times=None),
+    ]
+    specs = [spec(1), spec(1, name="\N{FIRE} ", system_prompt="\u2026")]
+    result = await client.assistants.create_many(specs, settle=0, max_concurrency=1)
+    assert len(result.unknown) == 1
+    assert names(sandbox) == {"n1": 1, "\N{FIRE}": 1}
+
+
+def test_comparing_many_with_many_does_not_hold_up_the_loop() -> None:
+    rows = [
+        Assistant(id=f"a{n}", name=f"Agent of customer {n}", system_prompt=f"Prompt of {n} " * 20)
+        for n in range(2000)
+    ]
+    wanted = [
+        likeness_of(spec(n, name=f"Bot number {n}", system_prompt=f"You are {n} " * 20)) for n in range(2000)
+    ]
+    began = time.perf_counter()
+    assert resembling(rows, wanted) == []
+    assert time.perf_counter() - began < 2, "every row with every item takes five seconds"
+
+
+# --- a run that ends early ---------------------------------------------------------------------------------
+
+
+async def test_a_run_that_ends_early_tells_of_every_item_that_may_exist(
+    sandbox: Sandbox, client: AsyncLisn
+) -> None:
+    """One reply was lost and not looked for, one never came."""
+
+    def stop(progress: Any) -> None:
+        if progress.done >= 2:
+            raise RuntimeError("enough")
+
+    sandbox.faults = [lost(when="after"), lost(when="after", do="hang", skip=1)]
+    specs = [spec(n) for n in range(6)]
+    with pytest.raises(BulkError, match="enough") as caught:
+        await client.assistants.create_many(specs, on_progress=stop, max_concurrency=3)
+    result = caught.value.result
+    assert len(result.unknown) == 2
+    told = [outcome.index for outcome in result.outcomes]
+    assert len(told) == len(set(told))
+    assert {f"n{index}" for index in told} >= set(names(sandbox))
+    assert all(outcome.error.outcome_unknown for outcome in result.unknown)
+
+
+@pytest.mark.parametrize("exact", ["content", "marker"])
+async def test_a_run_that_ends_while_it_settles_tells_of_what_it_found(
+    sandbox: Sandbox, client: AsyncLisn, exact: Any
+) -> None:
+    def stop(progress: Any) -> None:
+        if progress.done >= 2:
+            raise RuntimeError("enough")
+
+    sandbox.faults = [lost(when="after", times=6, skip=1)]
+    specs = [spec(n) for n in range(7)]
+    with pytest.raises(BulkError, match="enough") as caught:
+        await client.assistants.create_many(specs, on_progress=stop, max_concurrency=1, settle=0, exact=exact)
+    told = [outcome.index for outcome in caught.value.result.outcomes if outcome.assistant is not None]
+    assert sorted(told) == list(range(7))
+
+
+async def test_what_was_certainly_not_sent_is_not_called_unknown(sandbox: Sandbox, client: AsyncLisn) -> None:
+    def stop(progress: Any) -> None:
+        raise RuntimeError("enough")
+
+    declined = {"status": 429, "retry_after": 30, "operation": "create", "skip": 1, "times": None}
+    sandbox.faults = [declined]
+    with pytest.raises(BulkError) as caught:
+        await client.assistants.create_many([spec(n) for n in range(9)], on_progress=stop, max_concurrency=3)
+    assert [outcome.status for outcome in caught.value.result.outcomes] == ["created"]
+    assert len(sandbox.assistants()) == 1
+
+
+# --- markers ----------------------------------------------------------------------------------------------
+
+
+async def test_nothing_is_renamed_before_the_disk_knows_that_it_was_made(
+    sandbox: Sandbox, client: AsyncLisn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed between the two, the next run would look for a marker that is not there any more."""
+    write = Journal._write
+
+    def slow(self: Journal, data: bytes) -> None:
+        if b'"created":1' in data:
+            time.sleep(0.3)
+        write(self, data)
+
+    monkeypatch.setattr(Journal, "_write", slow)
+    specs = [spec(1), spec(2)]
+    run = asyncio.create_task(
+        client.assistants.create_many(specs, journal=tmp_path / "slow", max_concurrency=1, exact="marker")
+    )
+    await sandbox.answered(2, operation="update")
+    (tmp_path / "killed").write_bytes((tmp_path / "slow").read_bytes())
+    await run
+    result = await client.assistants.create_many(specs, journal=tmp_path / "killed", settle=0, exact="marker")
+    assert len(result.created) == 2
+    assert names(sandbox) == {"n1": 1, "n2": 1}
+
+
+# --- odd things ---------------------------------------------------------------------------------------------
+
+
+async def test_an_id_that_cannot_be_asked_for_ends_no_run(canned: Any) -> None:
+    base = "https://canned"
+    canned.get(f"{base}/v1/assistants", payload=[], repeat=True)
+    for n in range(2):
+        canned.post(f"{base}/v1/assistants", payload={"id": f"ast.{n}", "name": "x"}, status=201)
+    async with AsyncLisn("t", base_url=base) as client:
+        result = await client.assistants.create_many(
+            [spec(n) for n in range(2)], exact="marker", max_concurrency=1
+        )
+    assert [outcome.assistant.id for outcome in result.unknown] == ["ast.0", "ast.1"]
+
+
+@pytest.mark.parametrize("path", ["/dev/null", "a\0b", ""])
+async def test_what_can_be_no_journal_is_refused_in_our_own_words(client: AsyncLisn, path: str) -> None:
+    with pytest.raises(JournalError, match="cannot open"):
+        await client.assistants.create_many([spec(1)], journal=path)
+
+
+async def test_a_journal_that_is_no_path_is_a_wrong_option(client: AsyncLisn) -> None:
+    with pytest.raises(ConfigurationError, match="journal"):
+        await client.assistants.create_many([spec(1)], journal=5)  # type: ignore[arg-type]
