@@ -208,6 +208,19 @@ async def test_a_name_without_letters_is_recognised_though_it_was_trimmed(
     assert names(sandbox) == {"n1": 1, "\N{FIRE}": 1}
 
 
+async def test_a_listing_that_fails_for_a_while_is_asked_again(sandbox: Sandbox, client: AsyncLisn) -> None:
+    """The outage that took a reply seldom ends with it."""
+    sandbox.faults = [lost(when="after"), {"status": 503, "operation": "list", "skip": 1, "times": 7}]
+    async with AsyncLisn(sandbox.token, base_url=sandbox.base_url, max_retries=0) as hasty:
+        result = await hasty.assistants.create_many([spec(1)], settle=0)
+    assert len(result.unknown) == 1
+    sandbox.faults = [lost(when="after"), {"status": 503, "operation": "list", "skip": 1, "times": 3}]
+    async with AsyncLisn(sandbox.token, base_url=sandbox.base_url, max_retries=0) as hasty:
+        result = await hasty.assistants.create_many([spec(2)], settle=0)
+    assert len(result.created) == 1
+    assert names(sandbox) == {"n1": 1, "n2": 1}
+
+
 def test_comparing_many_with_many_does_not_hold_up_the_loop() -> None:
     rows = [
         Assistant(id=f"a{n}", name=f"Agent of customer {n}", system_prompt=f"Prompt of {n} " * 20)
@@ -271,6 +284,32 @@ async def test_what_was_certainly_not_sent_is_not_called_unknown(sandbox: Sandbo
         await client.assistants.create_many([spec(n) for n in range(9)], on_progress=stop, max_concurrency=3)
     assert [outcome.status for outcome in caught.value.result.outcomes] == ["created"]
     assert len(sandbox.assistants()) == 1
+
+
+@pytest.mark.parametrize("times", [1, 2, 3])
+async def test_a_run_that_is_cancelled_while_it_closes_still_lets_go_of_its_journal(
+    sandbox: Sandbox, client: AsyncLisn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    write = Journal._write
+
+    def slow(self: Journal, data: bytes) -> None:
+        time.sleep(0.05)
+        write(self, data)
+
+    monkeypatch.setattr(Journal, "_write", slow)
+    unheard: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: unheard.append(context))
+    specs = [spec(n) for n in range(9)]
+    run = asyncio.create_task(client.assistants.create_many(specs, journal=tmp_path / "j"))
+    await sandbox.received(2, operation="create")
+    for _ in range(times):
+        run.cancel()
+        await asyncio.sleep(0.01)
+    await asyncio.gather(run, return_exceptions=True)
+    result = await client.assistants.create_many(specs, journal=tmp_path / "j", settle=0)
+    assert len(result.created) == 9
+    assert names(sandbox) == {f"n{n}": 1 for n in range(9)}
+    assert unheard == []
 
 
 # --- markers ----------------------------------------------------------------------------------------------

@@ -100,7 +100,7 @@ async def test_a_listing_that_fails_leaves_the_item_unknown_with_the_reason(
 ) -> None:
     sandbox.faults = [
         lost(when="after"),
-        Fault(do="status", status=500, operation="list", skip=1, times=10),
+        Fault(do="status", status=500, operation="list", skip=1, times=None),
     ]
     async with AsyncLisn(sandbox.token, base_url=sandbox.base_url) as client:
         result = await client.assistants.create_many([spec(1)], settle=0)

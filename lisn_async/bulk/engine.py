@@ -214,10 +214,12 @@ class _Run:
             await asyncio.wait({self._main}, timeout=GRACE)
         finally:
             self._main.cancel()
-            await asyncio.wait({self._main})
-            if not self._main.cancelled():
-                self._main.exception()  # whoever read the outcomes has seen it
-            await self._close_journal()
+            try:
+                await asyncio.wait({self._main})
+                if not self._main.cancelled():
+                    self._main.exception()  # whoever read the outcomes has seen it
+            finally:  # cancelled twice, perhaps
+                await self._close_journal()
 
     async def next_outcomes(self) -> list[BulkOutcome]:
         """The outcomes that became known since the last call, at least one; none at the end."""

@@ -131,6 +131,8 @@ class Journal:
         except OSError as error:
             # Nothing more is written: what came after half a line would be no line of a journal.
             self._failure = f"cannot write the journal {self._path}: {error.strerror}"
+        except ValueError:  # closed by a run that was cancelled while it was closing
+            self._failure = f"cannot write the journal {self._path}: it is closed"
 
     def _write(self, data: bytes) -> None:
         rest = memoryview(data)

@@ -31,6 +31,7 @@ SETTLE = 2.0
 EARLIER = "an earlier run sent this item and ended before a reply came; it may exist"
 LOOKS = 4
 """Listings that are asked for what they lack, at twice the distance each time, before they are not believed."""
+CUT = "the listing is not whole"
 NOT_WHOLE = "the listing before the first create was not whole"
 MOST_LOOKED_UP = 50
 """Missing ids that are asked for one by one, before the listing is called incomplete instead."""
@@ -191,13 +192,15 @@ class Settler:
         )
 
     async def _listing(self) -> list[Assistant] | str:
-        """All rows, asked for again while some are lacking that are there; or why there are none."""
+        """All rows, asked for again while it fails or some are lacking that are there; or why there are none."""
         for look in range(LOOKS):
             if look:  # it lags, perhaps
                 await asyncio.sleep(self._seconds() * 2.0 ** (look - 1))
             rows = await self._list()
-            if isinstance(rows, str):
+            if rows == CUT:
                 return rows
+            if isinstance(rows, str):  # what took the replies may take a listing as well, for a while
+                continue
             missing = plan.missing(rows, self._made, self._gone)
             # What lags in a listing may lag in a direct look as well, so only the last word counts.
             if look == LOOKS - 1 and len(missing) <= MOST_LOOKED_UP:
@@ -210,7 +213,7 @@ class Settler:
         try:
             return (await self._caller.call(list_all())).parse()
         except IncompleteListError:
-            return "the listing is not whole"
+            return CUT
         except APIError as error:
             return f"the listing failed: {error}"
 
