@@ -148,6 +148,18 @@ async def test_an_input_that_breaks_in_a_resumed_run_does_not_leave_its_rows_to_
     assert len({outcome.assistant.id for outcome in result.created}) == 3
 
 
+async def test_an_item_that_sends_more_does_not_take_the_row_of_one_with_another_secret(
+    sandbox: Sandbox, client: AsyncLisn
+) -> None:
+    """By content it could: 0.7 is what the service makes of a temperature that was left out."""
+    specs = [spec(1, temperature=0.7, webhook_secret="A"), spec(1, webhook_secret="B")]
+    sandbox.faults = [lost(when="before"), lost(when="after")]
+    result = await client.assistants.create_many(specs, settle=0, max_concurrency=1)
+    assert len(result.created) == 2
+    rows = {row["id"]: row["webhook_secret"] for row in sandbox.assistants()}
+    assert [rows[outcome.assistant.id] for outcome in result.outcomes] == ["A", "B"]
+
+
 # --- listings ---------------------------------------------------------------------------------------------
 
 
@@ -337,6 +349,19 @@ async def test_nothing_is_renamed_before_the_disk_knows_that_it_was_made(
     result = await client.assistants.create_many(specs, journal=tmp_path / "killed", settle=0, exact="marker")
     assert len(result.created) == 2
     assert names(sandbox) == {"n1": 1, "n2": 1}
+
+
+async def test_a_journal_that_is_removed_while_in_use_ends_the_run(
+    sandbox: Sandbox, client: AsyncLisn, tmp_path: Path
+) -> None:
+    def remove(progress: Any) -> None:
+        (tmp_path / "j").unlink(missing_ok=True)
+
+    with pytest.raises(JournalError, match="removed"):
+        await client.assistants.create_many(
+            [spec(n) for n in range(99)], journal=tmp_path / "j", on_progress=remove, max_concurrency=2
+        )
+    assert len(sandbox.assistants()) < 99
 
 
 # --- odd things ---------------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -46,6 +47,7 @@ class Journal:
         self._current: asyncio.Future[None] | None = None
         self._writing: asyncio.Task[None] | None = None
         self._failure: str | None = None
+        self._is_linked = os.fstat(file.fileno()).st_nlink > 0  # some file systems do not count
 
     async def before(self, ids: Iterable[str], whole: bool, key: str | None) -> None:
         """Note the ids that were there before the first create, all or some; return once that is on the disk."""
@@ -139,6 +141,9 @@ class Journal:
         while rest:
             rest = rest[self._file.write(rest) :]
         os.fsync(self._file.fileno())
+        if self._is_linked and os.fstat(self._file.fileno()).st_nlink == 0:
+            # Going on would leave nothing to continue from.
+            raise OSError(errno.ENOENT, "it was removed while in use")
 
 
 def open_journal(path: str | os.PathLike[str], base_url: str) -> Journal:

@@ -23,6 +23,7 @@ from array import array
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
+from typing import TypeAlias
 
 import attrs
 
@@ -42,6 +43,10 @@ class Pending:
     content: Content
     likeness: Likeness
     secret: object = attrs.field(default=None, repr=False)
+
+
+_Kind: TypeAlias = tuple[Content, object]
+"""Items that are interchangeable: equal content, equal secret."""
 
 
 class Made:
@@ -211,54 +216,55 @@ def _match(
     rows: Sequence[Assistant], pending: Sequence[Pending]
 ) -> tuple[list[tuple[Pending, Assistant]], list[Pending], list[Assistant]]:
     """Claims, items without a row, and rows that cannot be told whose they are."""
-    groups: defaultdict[Content, list[Pending]] = defaultdict(list)
+    kinds: defaultdict[_Kind, list[Pending]] = defaultdict(list)
     for item in pending:
-        groups[item.content].append(item)
-    kinds = dict.fromkeys(content.fields for content in groups)
-    fits = {
-        row.id: [one for one in (row_content(row, kind) for kind in kinds) if one in groups] for row in rows
-    }
-    # Rows that fit one content only go first: others may need the rest.
-    fitting: defaultdict[Content, list[Assistant]] = defaultdict(list)
-    for row in sorted(rows, key=lambda row: len(fits[row.id])):
-        for content in fits[row.id]:
-            fitting[content].append(row)
+        kinds[item.content, item.secret].append(item)
+    fits = _fits(rows, list(kinds))
+    fitting: defaultdict[_Kind, list[Assistant]] = defaultdict(list)
+    for row in sorted(rows, key=lambda row: len(fits[row.id])):  # others may need those that fit several
+        for kind in fits[row.id]:
+            fitting[kind].append(row)
 
     owners: dict[str, Pending] = {}
     unmatched: list[Pending] = []
-    contested: dict[str, Assistant] = {}
     # Items that send more fields are matched first: a row that fits them fits the vaguer ones as well.
-    for content, items in sorted(groups.items(), key=lambda group: -len(group[0].fields)):
-        free = [row for row in fitting[content] if row.id not in owners]
-        taken, left, unsure = _share(items, free)
-        owners.update({row.id: item for item, row in taken})
-        unmatched += left
-        contested.update({row.id: row for row in unsure})
-    for content in {item.content for item in unmatched}:
-        for row in fitting[content]:
-            owner = owners.get(row.id)
-            if owner is not None and not set(owner.content.fields).issuperset(content.fields):
-                contested[row.id] = row
-    unmatched += [owners.pop(found) for found in contested if found in owners]
-    claims = [(owners[row.id], row) for row in rows if row.id in owners]
-    claims.sort(key=lambda claim: claim[0].index)
-    return claims, sorted(unmatched, key=lambda item: item.index), list(contested.values())
+    for kind, items in sorted(kinds.items(), key=lambda one: -len(one[0][0].fields)):
+        free = [row for row in fitting[kind] if row.id not in owners]
+        owners.update({row.id: item for item, row in zip(items, free, strict=False)})
+        unmatched += items[len(free) :]
+
+    open_kinds = {(item.content, item.secret) for item in unmatched}
+    contested = [
+        row for row in rows if row.id in owners and _is_contested(owners[row.id], fits[row.id], open_kinds)
+    ]
+    unmatched += [owners.pop(row.id) for row in contested]
+    claims = sorted(((owners[row.id], row) for row in rows if row.id in owners), key=lambda one: one[0].index)
+    return claims, sorted(unmatched, key=lambda item: item.index), contested
 
 
-def _share(
-    items: Sequence[Pending], rows: Sequence[Assistant]
-) -> tuple[list[tuple[Pending, Assistant]], list[Pending], list[Assistant]]:
-    """Claims among items of equal content, items without a row, and rows that cannot be told whose they are."""
-    if len({item.secret for item in items}) == 1:
-        return list(zip(items, rows, strict=False)), list(items[len(rows) :]), []
-    claims, left, free = [], [], list(rows)
-    for item in items:
-        row = next(
-            (row for row in free if item.secret is not None and row.webhook_secret == item.secret), None
-        )
-        if row is None:
-            left.append(item)
-        else:
-            free.remove(row)
-            claims.append((item, row))
-    return claims, left, free if left else []
+def _fits(rows: Sequence[Assistant], kinds: Sequence[_Kind]) -> dict[str, list[_Kind]]:
+    """For each row the kinds of items that it may be. Where the service shows secrets, they have to be equal."""
+    secrets: defaultdict[Content, list[object]] = defaultdict(list)
+    for content, secret in kinds:
+        secrets[content].append(secret)
+    fields = list(dict.fromkeys(content.fields for content in secrets))
+    known = {secret for _, secret in kinds if secret is not None}
+    are_shown = any(row.webhook_secret in known for row in rows) if known else False
+    return {
+        row.id: [
+            (content, secret)
+            for content in (row_content(row, some) for some in fields)
+            for secret in secrets.get(content, ())
+            if not are_shown or row.webhook_secret == secret
+        ]
+        for row in rows
+    }
+
+
+def _is_contested(owner: Pending, fits: Sequence[_Kind], open_kinds: AbstractSet[_Kind]) -> bool:
+    """Whether a row that was given to `owner` may be another item, and would be something else then."""
+    return any(
+        secret != owner.secret
+        or ((content, secret) in open_kinds and not set(owner.content.fields).issuperset(content.fields))
+        for content, secret in fits
+    )
