@@ -6,6 +6,7 @@ What is counted is rows in the sandbox's store, never what the engine says of it
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections import Counter
 from pathlib import Path
@@ -24,9 +25,10 @@ from lisn_async import (
     JournalError,
 )
 from lisn_async.bulk import settler as settling
-from lisn_async.bulk.journal import Journal
+from lisn_async.bulk.content import content_of
+from lisn_async.bulk.journal import Journal, open_journal
 from lisn_async.bulk.likeness import likeness_of
-from lisn_async.bulk.plan import resembling
+from lisn_async.bulk.plan import Made, Pending, reconcile, resembling
 from lisn_async.bulk.settler import Settler
 from lisn_async.sandbox import Fault, Sandbox
 from tests.conftest import SALES
@@ -388,3 +390,208 @@ async def test_what_can_be_no_journal_is_refused_in_our_own_words(client: AsyncL
 async def test_a_journal_that_is_no_path_is_a_wrong_option(client: AsyncLisn) -> None:
     with pytest.raises(ConfigurationError, match="journal"):
         await client.assistants.create_many([spec(1)], journal=5)  # type: ignore[arg-type]
+
+
+# --- guards that no test noticed being broken -------------------------------------------------------------
+
+
+async def test_an_audit_whose_listing_lacks_what_was_made_says_so(
+    sandbox: Sandbox, client: AsyncLisn
+) -> None:
+    sandbox.faults = [
+        lost(when="before"),
+        Fault(do="partial", count=0, operation="list", skip=2, times=None),
+    ]
+    result = await client.assistants.create_many([spec(1)], settle=0)
+    assert len(result.created) == 1
+    assert "lacks 1" in str(result.doubt)
+
+
+async def test_after_a_first_listing_that_was_one_page_no_lost_item_is_settled_not_even_by_a_later_run(
+    sandbox: Sandbox, client: AsyncLisn, tmp_path: Path
+) -> None:
+    await client.assistants.create(spec(1))
+    page = {"status": 200, "body": {"data": [], "has_more": True}, "operation": "list"}
+    for faults in ([page, lost(when="before", do="close")], []):
+        sandbox.faults = faults
+        result = await client.assistants.create_many([spec(1)], journal=tmp_path / "j", settle=0)
+        [outcome] = result.unknown
+        assert settling.NOT_WHOLE in "".join(outcome.error.__notes__)
+        assert names(sandbox) == {"n1": 1}
+
+
+async def test_every_line_that_must_be_on_the_disk_is_there_before_its_request(
+    sandbox: Sandbox, client: AsyncLisn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = Journal._write
+
+    def slow(self: Journal, data: bytes) -> None:
+        time.sleep(0.1)
+        write(self, data)
+
+    monkeypatch.setattr(Journal, "_write", slow)
+    sandbox.faults = [lost(when="before", do="hang")]
+    run = asyncio.create_task(client.assistants.create_many([spec(0)], journal=tmp_path / "j"))
+    await sandbox.received(1, operation="create")
+    lines = (tmp_path / "j").read_bytes().splitlines()
+    assert [line[:8] for line in lines] == [b'{"run":1', b'{"before', b'{"sent":']
+    run.cancel()
+    await asyncio.gather(run, return_exceptions=True)
+
+
+async def test_the_ids_that_were_there_are_on_the_disk_before_anything_is_made_of_the_input(
+    sandbox: Sandbox, client: AsyncLisn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = Journal._write
+
+    def slow(self: Journal, data: bytes) -> None:
+        time.sleep(0.1)
+        write(self, data)
+
+    monkeypatch.setattr(Journal, "_write", slow)
+    seen: list[bytes] = []
+
+    def reading() -> Any:
+        seen.append((tmp_path / "j").read_bytes())
+        yield spec(0)
+
+    await client.assistants.create_many(reading(), journal=tmp_path / "j")
+    assert b'"before"' in seen[0]
+
+
+async def test_the_disk_is_asked_to_keep_each_line_before_its_request(
+    sandbox: Sandbox, client: AsyncLisn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    sync = os.fsync
+
+    def note(descriptor: int) -> None:
+        synced.append(descriptor)
+        sync(descriptor)
+
+    monkeypatch.setattr("lisn_async.bulk.journal.os.fsync", note)
+    await client.assistants.create_many(
+        [spec(n) for n in range(3)], journal=tmp_path / "j", max_concurrency=1
+    )
+    journal = synced[0]
+    assert synced.count(journal) >= 5, "its head, the ids before, and three that were sent"
+
+
+async def test_what_was_declined_and_waits_is_not_called_unknown_when_the_run_ends(
+    sandbox: Sandbox, client: AsyncLisn
+) -> None:
+    def stop(progress: Any) -> None:
+        raise RuntimeError("enough")
+
+    sandbox.faults = [
+        Fault(do="drip", seconds=0.4, operation="create"),
+        Fault(do="status", status=429, retry_after=30, operation="create", times=None),
+    ]
+    with pytest.raises(BulkError) as caught:
+        await client.assistants.create_many([spec(n) for n in range(9)], on_progress=stop, max_concurrency=3)
+    assert [outcome.status for outcome in caught.value.result.outcomes] == ["created"]
+
+
+async def test_a_resumed_run_still_looks_for_what_an_earlier_one_may_have_made_too_often(
+    sandbox: Sandbox, client: AsyncLisn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sandbox.faults = [Fault(do="reset", when="late", delay=0.3, operation="create")]
+    with monkeypatch.context() as patch:
+
+        async def killed(self: Settler) -> Any:
+            raise RuntimeError("killed")
+
+        patch.setattr(Settler, "audit", killed)
+        with pytest.raises(BulkError, match="killed"):
+            await client.assistants.create_many([spec(1)], journal=tmp_path / "j", settle=0)
+    await sandbox.quiet()
+    result = await client.assistants.create_many([spec(1)], journal=tmp_path / "j", settle=0)
+    assert names(sandbox) == {"n1": 2}
+    assert len(result.surplus) == 1
+
+
+async def test_the_audit_waits_before_it_looks(sandbox: Sandbox, client: AsyncLisn) -> None:
+    sandbox.faults = [Fault(do="reset", when="late", delay=0.6, operation="create")]
+    result = await client.assistants.create_many([spec(1)], settle=0.4)
+    assert names(sandbox) == {"n1": 2}
+    assert len(result.surplus) == 1
+
+
+async def test_late_twins_that_the_service_rewrote_are_surplus_each(
+    sandbox: Sandbox, client: AsyncLisn
+) -> None:
+    sandbox.faults = [
+        Fault(do="reset", when="late", delay=0.6, operation="create", times=2),
+        Fault(do="rewrite", how="lower", operation="create", times=2),
+    ]
+    specs = [spec(n, name=f"Agent {n}", system_prompt=f"Prompt of {n}") for n in range(2)]
+    result = await client.assistants.create_many(specs, settle=0.4)
+    assert names(sandbox) == {"Agent 0": 1, "Agent 1": 1, "agent 0": 1, "agent 1": 1}
+    assert len(result.surplus) == 2
+
+
+async def test_one_listing_waits_for_the_slowest_of_those_that_are_lost(
+    sandbox: Sandbox, client: AsyncLisn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+
+    monkeypatch.setattr("lisn_async.bulk.settler.asyncio.sleep", sleep)
+    sandbox.faults = [
+        {"status": 502, "operation": "create", "when": "after"},
+        lost(when="after"),
+        {"status": 502, "operation": "create", "when": "after"},
+    ]
+    result = await client.assistants.create_many([spec(n) for n in range(3)], max_concurrency=1)
+    assert len(result.created) == 3
+    assert waits[0] == pytest.approx(62, abs=0.5)
+
+
+@pytest.mark.parametrize(("age", "seconds"), [(0, 62), (20, 42)])
+async def test_a_resumed_run_waits_as_if_what_was_sent_last_were_still_running(
+    sandbox: Sandbox,
+    client: AsyncLisn,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    age: float,
+    seconds: float,
+) -> None:
+    sandbox.faults = [lost(do="hang", when="after")]
+    run = asyncio.create_task(client.assistants.create_many([spec(1)], journal=tmp_path / "j"))
+    await sandbox.received(1, operation="create")
+    run.cancel()
+    await asyncio.gather(run, return_exceptions=True)
+    written = time.time() - age
+    os.utime(tmp_path / "j", (written, written))
+    waits: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+
+    monkeypatch.setattr("lisn_async.bulk.settler.asyncio.sleep", sleep)
+    result = await client.assistants.create_many([spec(1)], journal=tmp_path / "j")
+    assert len(result.created) == 1
+    assert waits[0] == pytest.approx(seconds, abs=2)
+
+
+def test_rows_that_fit_one_item_only_go_to_it_whatever_the_order_of_the_listing() -> None:
+    specs = [spec(1, temperature=0.7), spec(1, description="d")]
+    pending = [
+        Pending(index=n, content=content_of(one), likeness=likeness_of(one)) for n, one in enumerate(specs)
+    ]
+    fields: dict[str, Any] = {"name": "n1", "type": "text", "llm_provider": "openai", "system_prompt": "p"}
+    rows = [
+        Assistant(id="described", description="d", temperature=0.7, **fields),
+        Assistant(id="plain", temperature=0.7, **fields),
+    ]
+    for order in (rows, rows[::-1]):
+        found = reconcile(order, set(), Made(), pending, set())
+        assert [(item.index, row.id) for item, row in found.claims] == [(0, "plain"), (1, "described")]
+
+
+async def test_a_journal_that_is_begun_anew_keeps_nothing_of_the_old_one(tmp_path: Path) -> None:
+    for base_url in ("http://a-long-name.example", "http://x"):
+        await open_journal(tmp_path / "j", base_url).aclose()
+    assert (tmp_path / "j").read_bytes() == b'{"run":1,"base_url":"http://x"}\n'
