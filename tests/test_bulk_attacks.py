@@ -392,6 +392,14 @@ async def test_a_journal_that_is_no_path_is_a_wrong_option(client: AsyncLisn) ->
         await client.assistants.create_many([spec(1)], journal=5)  # type: ignore[arg-type]
 
 
+async def test_behind_a_gateway_that_gave_up_the_service_may_still_be_at_work(sandbox: Sandbox) -> None:
+    sandbox.faults = [Fault(do="status", status=504, when="late", delay=2.5, operation="create")]
+    async with AsyncLisn(sandbox.token, base_url=sandbox.base_url, timeout=1) as client:
+        result = await client.assistants.create_many([spec(1)])
+    assert len(result.created) == 1
+    assert names(sandbox) == {"n1": 1}
+
+
 # --- guards that no test noticed being broken -------------------------------------------------------------
 
 
@@ -595,3 +603,43 @@ async def test_a_journal_that_is_begun_anew_keeps_nothing_of_the_old_one(tmp_pat
     for base_url in ("http://a-long-name.example", "http://x"):
         await open_journal(tmp_path / "j", base_url).aclose()
     assert (tmp_path / "j").read_bytes() == b'{"run":1,"base_url":"http://x"}\n'
+
+
+async def test_a_listing_that_stays_cut_is_not_believed(sandbox: Sandbox, client: AsyncLisn) -> None:
+    sandbox.faults = [
+        lost(when="after", skip=4),
+        Fault(do="partial", count=3, operation="list", skip=1, times=None),
+    ]
+    specs = [spec(n) for n in range(5)]
+    result = await client.assistants.create_many(specs, settle=0, max_concurrency=1)
+    assert [outcome.index for outcome in result.unknown] == [4]
+    assert names(sandbox) == {f"n{n}": 1 for n in range(5)}
+
+
+async def test_where_a_listing_lacks_many_they_are_not_asked_for_one_by_one(
+    sandbox: Sandbox, client: AsyncLisn
+) -> None:
+    sandbox.faults = [
+        lost(when="after", skip=60),
+        Fault(do="partial", count=0, operation="list", skip=1, times=None),
+    ]
+    result = await client.assistants.create_many([spec(n) for n in range(61)], settle=0, max_concurrency=1)
+    assert len(result.unknown) == 1
+    assert "get" not in {request.operation for request in sandbox.seen}
+
+
+async def test_what_the_replies_of_an_earlier_run_told_of_markers_is_remembered(
+    sandbox: Sandbox, client: AsyncLisn, tmp_path: Path
+) -> None:
+    specs = [spec(0), spec(1)]
+    sandbox.faults = [lost(do="hang", when="before", skip=1)]
+    run = asyncio.create_task(
+        client.assistants.create_many(specs, journal=tmp_path / "j", exact="marker", max_concurrency=1)
+    )
+    await sandbox.received(2, operation="create")
+    run.cancel()
+    await asyncio.gather(run, return_exceptions=True)
+    await client.assistants.create(spec(7))
+    result = await client.assistants.create_many(specs, journal=tmp_path / "j", settle=0, exact="marker")
+    assert len(result.created) == 2
+    assert names(sandbox) == {"n0": 1, "n1": 1, "n7": 1}

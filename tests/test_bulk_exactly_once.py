@@ -131,7 +131,10 @@ def test_a_listing_is_believed_once_the_service_must_have_finished(
     assert job.believable_at - now == pytest.approx(seconds, abs=0.5)
 
 
-@pytest.mark.parametrize(("what", "may_be_running"), [({"do": "reset"}, True), ({"status": 502}, False)])
+@pytest.mark.parametrize(
+    ("what", "may_be_running"),
+    [({"do": "reset"}, True), ({"status": 504}, True), ({"status": 524}, True), ({"status": 502}, False)],
+)
 async def test_the_wait_is_longer_where_the_service_may_still_be_at_work(
     sandbox: Sandbox, client: AsyncLisn, monkeypatch: pytest.MonkeyPatch, what: Any, may_be_running: bool
 ) -> None:

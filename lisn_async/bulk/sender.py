@@ -23,6 +23,9 @@ from .job import Desk, Job
 from .journal import Journal
 from .pace import Pace
 
+TIMED_OUT = (408, 504, 524)
+"""Statuses of somebody in between who gave up waiting: the service itself may still be at work."""
+
 
 class Sender:
     """Sends jobs and reports what became of them. `give_up_after` is in seconds."""
@@ -64,7 +67,8 @@ class Sender:
             job.made = tried.response.parse()
             self._desk.made(job, job.made)
         elif meaning_of(tried.attempt) is Meaning.UNKNOWN:
-            self._desk.lost(job, may_be_running=tried.attempt.happened is Happened.LOST)
+            given_up = tried.attempt.happened is Happened.LOST or tried.attempt.status in TIMED_OUT
+            self._desk.lost(job, may_be_running=given_up)
         else:
             if self._journal is not None:
                 self._journal.refused(job.index, tried.attempt.status)
