@@ -557,7 +557,7 @@ async def test_one_listing_waits_for_the_slowest_of_those_that_are_lost(
     assert waits[0] == pytest.approx(62, abs=0.5)
 
 
-@pytest.mark.parametrize(("age", "seconds"), [(0, 62), (20, 42)])
+@pytest.mark.parametrize(("age", "seconds"), [(0, 62), (50, 62), (80, 42)])
 async def test_a_resumed_run_waits_as_if_what_was_sent_last_were_still_running(
     sandbox: Sandbox,
     client: AsyncLisn,
@@ -643,3 +643,21 @@ async def test_what_the_replies_of_an_earlier_run_told_of_markers_is_remembered(
     result = await client.assistants.create_many(specs, journal=tmp_path / "j", settle=0, exact="marker")
     assert len(result.created) == 2
     assert names(sandbox) == {"n0": 1, "n1": 1, "n7": 1}
+
+
+async def test_a_run_that_died_while_it_waited_is_given_as_long_as_one_that_stopped_waiting(
+    sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The service takes longer than the timeout: a run that lives would have found it."""
+    monkeypatch.setattr(settling, "SETTLE", 0.2)
+    sandbox.faults = [Fault(do="hang", when="late", delay=1.4, operation="create")]
+    async with AsyncLisn(sandbox.token, base_url=sandbox.base_url, timeout=1) as client:
+        run = asyncio.create_task(client.assistants.create_many([spec(1)], journal=tmp_path / "j"))
+        await sandbox.received(1, operation="create")
+        await asyncio.sleep(0.4)
+        run.cancel()
+        await asyncio.gather(run, return_exceptions=True)
+        result = await client.assistants.create_many([spec(1)], journal=tmp_path / "j")
+    await sandbox.quiet()
+    assert len(result.created) == 1
+    assert names(sandbox) == {"n1": 1}

@@ -388,7 +388,9 @@ class _Run:
         if past.was_absent:
             self._settler.sent_again(job, age=self._seconds_since_written())
         if past.state == "sent":
-            self._settler.lost(job, may_be_running=True, age=self._seconds_since_written())
+            # It may have been on its way for as long as `timeout` after the last line, until its sender died.
+            age = self._seconds_since_written() - self._caller.timeout
+            self._settler.lost(job, may_be_running=True, age=max(0.0, age))
             return None
         if past.assistant_id is None:
             return job
