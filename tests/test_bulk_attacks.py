@@ -661,3 +661,17 @@ async def test_a_run_that_died_while_it_waited_is_given_as_long_as_one_that_stop
     await sandbox.quiet()
     assert len(result.created) == 1
     assert names(sandbox) == {"n1": 1}
+
+
+async def test_a_journal_is_not_continued_in_an_account_that_has_nothing_of_it(
+    sandbox: Sandbox, client: AsyncLisn, tmp_path: Path
+) -> None:
+    """Same address, another token: all would be called created, and nothing made."""
+    specs = [spec(n) for n in range(3)]
+    first = await client.assistants.create_many(specs, journal=tmp_path / "j")
+    await client.assistants.delete(first.outcomes[0].assistant.id)
+    assert len((await client.assistants.create_many(specs, journal=tmp_path / "j")).created) == 3
+    sandbox.clear()
+    with pytest.raises(JournalError, match="another account"):
+        await client.assistants.create_many(specs, journal=tmp_path / "j")
+    assert sandbox.assistants() == []

@@ -291,6 +291,12 @@ class _Run:
                 f"the run of this journal was begun with exact={begun_with!r}: go on with that"
             )
         self._key = bytes.fromhex(memory.key) if memory.key else None
+        made = [past.assistant_id for past in memory.items.values() if past.assistant_id is not None]
+        if made and not await self._settler.knows_any({*made, *(memory.before or ())}, made[-1]):
+            raise JournalError(
+                f"this account has none of the {len(made)} assistants that the journal knows:"
+                " is it another account's token? If they were deleted, begin another journal"
+            )
         self._settler.remember(memory)
 
     async def _carry_out(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Set as AbstractSet
 
 import attrs
 
@@ -86,6 +87,10 @@ class Settler:
         except IncompleteListError as error:
             rows, self._before_is_whole = error.partial, False
         self._before = {row.id for row in rows}
+
+    async def knows_any(self, ids: AbstractSet[str], newest: str) -> bool:
+        """Whether the first listing shows one of these ids, or a direct look one that a listing may still lack."""
+        return not self._before.isdisjoint(ids) or not await self._is_gone(newest)
 
     def remember(self, memory: Memory) -> None:
         """Go on from an earlier run: what was there before *that* one is not ours."""
