@@ -100,7 +100,7 @@ async def test_a_listing_that_fails_leaves_the_item_unknown_with_the_reason(
 ) -> None:
     sandbox.faults = [
         lost(when="after"),
-        Fault(do="status", status=500, operation="list", skip=1, times=10),
+        Fault(do="status", status=500, operation="list", skip=1, times=None),
     ]
     async with AsyncLisn(sandbox.token, base_url=sandbox.base_url) as client:
         result = await client.assistants.create_many([spec(1)], settle=0)
@@ -131,7 +131,10 @@ def test_a_listing_is_believed_once_the_service_must_have_finished(
     assert job.believable_at - now == pytest.approx(seconds, abs=0.5)
 
 
-@pytest.mark.parametrize(("what", "may_be_running"), [({"do": "reset"}, True), ({"status": 502}, False)])
+@pytest.mark.parametrize(
+    ("what", "may_be_running"),
+    [({"do": "reset"}, True), ({"status": 504}, True), ({"status": 524}, True), ({"status": 502}, False)],
+)
 async def test_the_wait_is_longer_where_the_service_may_still_be_at_work(
     sandbox: Sandbox, client: AsyncLisn, monkeypatch: pytest.MonkeyPatch, what: Any, may_be_running: bool
 ) -> None:

@@ -16,7 +16,7 @@ from lisn_async.bulk.content import (
     row_content,
     shown,
 )
-from lisn_async.bulk.likeness import likeness_of, likeness_of_row
+from lisn_async.bulk.likeness import Likenesses, likeness_of, likeness_of_row
 from lisn_async.bulk.plan import Echo, Made, Pending, reconcile, surplus
 
 FIELDS: dict[str, Any] = {"type": "text", "llm_provider": "openai", "system_prompt": "p"}
@@ -195,7 +195,8 @@ def test_a_late_twin_of_something_that_is_ours_is_surplus_and_no_reason_to_doubt
 )
 def test_likeness_outlives_case_white_space_and_decoration(sent: str, shown: str, are_like: bool) -> None:
     wanted = likeness_of(spec(sent, system_prompt="one prompt"))
-    assert wanted.is_like(likeness_of_row(row("r", shown, system_prompt="and another"))) is are_like
+    shown_as = likeness_of_row(row("r", shown, system_prompt="and another"))
+    assert Likenesses([wanted]).has_like(shown_as) is are_like
 
 
 def test_surplus_is_what_is_new_not_ours_and_looks_like_ours() -> None:

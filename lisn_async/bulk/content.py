@@ -70,6 +70,12 @@ def fingerprint(content: Content) -> str:
     return f"{_digest_of_names(content.fields) & (2**64 - 1):016x}{content.digest & (2**64 - 1):016x}"
 
 
+def secret_of(spec: AssistantCreate) -> object:
+    """The webhook secret that an item sends, None without one."""
+    secret = (spec.extra_body or {}).get("webhook_secret", spec.webhook_secret)
+    return secret if isinstance(secret, str) else None
+
+
 def shown(spec: AssistantCreate, assistant_id: str) -> Assistant:
     """The assistant that this item became, as far as the item tells."""
     extra = spec.extra_body or {}
@@ -83,7 +89,8 @@ def _digest_of_names(fields: tuple[str, ...]) -> int:
 
 
 def _digest(values: Iterable[Any]) -> int:
-    plain = [float(value) if type(value) is int else value for value in values]
+    # 1 and 1.0 are one number. Beyond 2**53 neighbours would become one: ids of customers, say.
+    plain = [float(value) if type(value) is int and abs(value) <= 2**53 else value for value in values]
     try:
         encoded = dumps(plain, sort_keys=True)
     except TypeError:  # a lone surrogate, which only a row of another client can hold

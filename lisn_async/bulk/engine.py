@@ -78,6 +78,8 @@ def options(
     exact: Exact = "content",
 ) -> Options:
     """The arguments of a run, checked. Raises `ConfigurationError`."""
+    if journal is not None and not isinstance(journal, str | PathLike):
+        raise ConfigurationError(f"journal must be a path, not {type(journal).__name__}")
     if settle not in (None, 0):
         positive_seconds("settle", settle)
     if on_progress is not None and not callable(on_progress):
@@ -144,6 +146,7 @@ async def _collect(run: _Run, source: Source) -> BulkResult:
         except Exception as error:  # noqa: BLE001 - whatever it was, what has been made must not be lost
             ended_by = error
     outcomes += run.leftover()
+    outcomes += run.abandoned()
     outcomes.sort(key=lambda outcome: outcome.index)
     result = BulkResult(outcomes, list(run.audit.surplus), run.audit.doubt)
     if (ended_by := ended_by or source.error) is None:
@@ -180,6 +183,7 @@ class _Run:
         self._began = time.monotonic()
         self._resumed = 0
         self._is_stopping = False
+        self._under_way: dict[int, Job] = {}
         self._ready: deque[BulkOutcome] = deque()
         self._news = asyncio.Event()
         self._room = asyncio.Event()
@@ -210,10 +214,12 @@ class _Run:
             await asyncio.wait({self._main}, timeout=GRACE)
         finally:
             self._main.cancel()
-            await asyncio.wait({self._main})
-            if not self._main.cancelled():
-                self._main.exception()  # whoever read the outcomes has seen it
-            await self._close_journal()
+            try:
+                await asyncio.wait({self._main})
+                if not self._main.cancelled():
+                    self._main.exception()  # whoever read the outcomes has seen it
+            finally:  # cancelled twice, perhaps
+                await self._close_journal()
 
     async def next_outcomes(self) -> list[BulkOutcome]:
         """The outcomes that became known since the last call, at least one; none at the end."""
@@ -230,6 +236,18 @@ class _Run:
     def leftover(self) -> list[BulkOutcome]:
         """The outcomes that nobody has taken yet."""
         return list(self._ready)
+
+    def abandoned(self) -> list[BulkOutcome]:
+        """What became of items that a run, now over, had begun: they exist, or may exist."""
+        why = "the run was ended before it could be looked for"
+        what = "the run was ended before a reply came; it may exist"
+        jobs = [job for job in self._under_way.values() if job.is_noted or job.made is not None]
+        return [
+            job.outcome("created", assistant=job.made)
+            if job.made is not None and job.rename is None
+            else job.outcome("unknown", assistant=job.made, error=unsettled(job, why, what))
+            for job in [*jobs, *self._settler.ambiguous]
+        ]
 
     def report(self, outcome: BulkOutcome) -> None:
         """Count an outcome that is being handed over, and tell how far the run is."""
@@ -273,6 +291,12 @@ class _Run:
                 f"the run of this journal was begun with exact={begun_with!r}: go on with that"
             )
         self._key = bytes.fromhex(memory.key) if memory.key else None
+        made = [past.assistant_id for past in memory.items.values() if past.assistant_id is not None]
+        if made and not await self._settler.knows_any({*made, *(memory.before or ())}, made[-1]):
+            raise JournalError(
+                f"this account has none of the {len(made)} assistants that the journal knows:"
+                " is it another account's token? If they were deleted, begin another journal"
+            )
         self._settler.remember(memory)
 
     async def _carry_out(self) -> None:
@@ -289,6 +313,9 @@ class _Run:
             return
         self._check_all_were_given()
         if self._settler.ambiguous or self._settler.needs_audit:
+            self._settler.belong_to_others(
+                past.assistant_id for past in self._past.values() if past.assistant_id is not None
+            )
             await self._settle_all(sender)
             self.audit = await self._settler.audit()
 
@@ -303,7 +330,9 @@ class _Run:
                 job = await take()
                 if job is None:
                     return
+                self._under_way[job.index] = job
                 await sender.send(job)
+                del self._under_way[job.index]
 
         most = self._options.max_concurrency
         try:
@@ -325,8 +354,10 @@ class _Run:
             doubt = settled.doubt
             for job, row in settled.found:
                 job.made = row
+                self._under_way[job.index] = job
                 self.made(job, row)
             for job in settled.absent:
+                job.is_noted = False
                 self._settler.sent_again(job)
                 if self._journal is not None:
                     self._journal.absent(job.index)
@@ -337,7 +368,8 @@ class _Run:
 
             await self._send_all(sender, take, len(settled.found) + len(settled.absent))
             fruitless = 0 if len(self._settler.ambiguous) < number else fruitless + 1
-        for job in self._settler.ambiguous:
+        unsure, self._settler.ambiguous = self._settler.ambiguous, []
+        for job in unsure:
             error = unsettled(job, doubt or f"its reply was lost again and again, {ROUNDS} times in a row")
             self._hand_over(job.outcome("unknown", error=error))
 
@@ -362,7 +394,9 @@ class _Run:
         if past.was_absent:
             self._settler.sent_again(job, age=self._seconds_since_written())
         if past.state == "sent":
-            self._settler.lost(job, may_be_running=True, age=self._seconds_since_written())
+            # It may have been on its way for as long as `timeout` after the last line, until its sender died.
+            age = self._seconds_since_written() - self._caller.timeout
+            self._settler.lost(job, may_be_running=True, age=max(0.0, age))
             return None
         if past.assistant_id is None:
             return job

@@ -22,8 +22,8 @@ class Job:
     """An item that can be sent.
 
     `item` says what it is, `content` how a row of it is recognised; the two differ under a `marker`, and `rename`
-    has to be sent once it is made, to give it its name. `is_noted` says whether the journal knows of the request
-    under way, `made` is set once it is there, `error` and `believable_at` once its fate is not known.
+    has to be sent once it is made, to give it its name. `is_noted` says whether its request may be on its way
+    (the journal, if there is one, knows of it), `made` is set once it is there, `error` and `believable_at` once its fate is not known.
     """
 
     index: int

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -43,8 +44,10 @@ class Journal:
         self.memory = memory
         self._lines: list[bytes] = []
         self._waiting: asyncio.Future[None] | None = None
+        self._current: asyncio.Future[None] | None = None
         self._writing: asyncio.Task[None] | None = None
         self._failure: str | None = None
+        self._is_linked = os.fstat(file.fileno()).st_nlink > 0  # some file systems do not count
 
     async def before(self, ids: Iterable[str], whole: bool, key: str | None) -> None:
         """Note the ids that were there before the first create, all or some; return once that is on the disk."""
@@ -76,6 +79,13 @@ class Journal:
         """Note that the service refused an item for good."""
         self._append({"refused": index, "status": status})
 
+    async def flushed(self) -> None:
+        """Return once everything noted so far is on the disk."""
+        if self._failure is not None:
+            raise JournalError(self._failure)
+        if (waiting := self._waiting or self._current) is not None:
+            await asyncio.shield(waiting)
+
     async def aclose(self) -> None:
         """Write what is left and let go of the file."""
         try:
@@ -106,6 +116,7 @@ class Journal:
                 lines, self._lines = self._lines, []
                 waiting, self._waiting = self._waiting, None
                 assert waiting is not None
+                self._current = waiting
                 if self._failure is None:
                     await self._write_some(b"".join(lines))
                 if self._failure is None:
@@ -114,7 +125,7 @@ class Journal:
                     waiting.set_exception(JournalError(self._failure))
                     waiting.exception()  # perhaps nobody waits for these lines
         finally:
-            self._writing = None
+            self._writing = self._current = None
 
     async def _write_some(self, data: bytes) -> None:
         try:
@@ -122,12 +133,17 @@ class Journal:
         except OSError as error:
             # Nothing more is written: what came after half a line would be no line of a journal.
             self._failure = f"cannot write the journal {self._path}: {error.strerror}"
+        except ValueError:  # closed by a run that was cancelled while it was closing
+            self._failure = f"cannot write the journal {self._path}: it is closed"
 
     def _write(self, data: bytes) -> None:
         rest = memoryview(data)
         while rest:
             rest = rest[self._file.write(rest) :]
         os.fsync(self._file.fileno())
+        if self._is_linked and os.fstat(self._file.fileno()).st_nlink == 0:
+            # Going on would leave nothing to continue from.
+            raise OSError(errno.ENOENT, "it was removed while in use")
 
 
 def open_journal(path: str | os.PathLike[str], base_url: str) -> Journal:
@@ -137,10 +153,19 @@ def open_journal(path: str | os.PathLike[str], base_url: str) -> Journal:
     """
     where = Path(path)
     try:
-        # Not truncated, private from its first moment, and not inherited by a child.
-        descriptor = os.open(where, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o600)
+        return _open(where, base_url)
     except OSError as error:
         raise JournalError(f"cannot open the journal {where}: {error.strerror}") from error
+    except ValueError as error:  # of the name
+        raise JournalError(f"cannot open the journal {where!r}: {error}") from error
+
+
+def _open(where: Path, base_url: str) -> Journal:
+    if where.exists() and not where.is_file():
+        what = "Is a directory" if where.is_dir() else "it is no ordinary file"
+        raise JournalError(f"cannot open the journal {where}: {what}")
+    # Not truncated, private from its first moment, and not inherited by a child.
+    descriptor = os.open(where, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o600)
     file = os.fdopen(descriptor, "r+b", buffering=0)  # what is written is written, or not, and known
     try:
         _lock(file, where)

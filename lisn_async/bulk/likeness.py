@@ -6,6 +6,8 @@ Not equality, which `content` decides, but a reason to doubt that an item does n
 from __future__ import annotations
 
 import unicodedata
+from bisect import bisect_left
+from collections.abc import Iterable
 
 import attrs
 
@@ -17,14 +19,26 @@ SHORTEST = 8
 
 @attrs.frozen
 class Likeness:
-    """Name and prompt, reduced to what survives rewriting: letters and digits without their case."""
+    """Name and prompt, reduced to what survives rewriting: letters and digits without their case.
+
+    A text that has neither is kept without outer white space.
+    """
 
     name: str
     prompt: str
 
-    def is_like(self, other: Likeness) -> bool:
-        """Whether names or prompts are equal, or one is the beginning of the other."""
-        return _are_like(self.name, other.name) or _are_like(self.prompt, other.prompt)
+
+class Likenesses:
+    """Many of them, to be compared with many rows."""
+
+    def __init__(self, likenesses: Iterable[Likeness]) -> None:
+        all_of_them = set(likenesses)
+        self._names = _Texts(one.name for one in all_of_them)
+        self._prompts = _Texts(one.prompt for one in all_of_them)
+
+    def has_like(self, other: Likeness) -> bool:
+        """Whether the name or the prompt of one is equal, or one is the beginning of the other."""
+        return self._names.has_like(other.name) or self._prompts.has_like(other.prompt)
 
 
 def likeness_of(spec: AssistantCreate) -> Likeness:
@@ -42,11 +56,22 @@ def likeness_of_row(row: Assistant) -> Likeness:
 def _reduced(text: object) -> str:
     if not isinstance(text, str):
         return ""
-    return "".join(char for char in unicodedata.normalize("NFKC", text).casefold() if char.isalnum())
+    plain = unicodedata.normalize("NFKC", text).casefold()
+    return "".join(char for char in plain if char.isalnum()) or plain.strip()
 
 
-def _are_like(one: str, other: str) -> bool:
-    if one == other:
-        return bool(one)
-    short, long = sorted((one, other), key=len)
-    return len(short) >= SHORTEST and long.startswith(short)
+class _Texts:
+    def __init__(self, texts: Iterable[str]) -> None:
+        self._set = {text for text in texts if text}
+        self._sorted = sorted(self._set)
+        self._lengths = sorted({len(text) for text in self._set if len(text) >= SHORTEST})
+
+    def has_like(self, text: str) -> bool:
+        if text in self._set:
+            return True
+        if len(text) < SHORTEST:
+            return False
+        place = bisect_left(self._sorted, text)  # where those begin that begin with it
+        if place < len(self._sorted) and self._sorted[place].startswith(text):
+            return True
+        return any(text[:length] in self._set for length in self._lengths if length < len(text))

@@ -11,7 +11,9 @@ believed, which takes two guards:
    A service may rewrite some items only: a new row that is nobody's, but resembles an item that seems not to
    exist, is a doubt as well.
 
-Items of equal content are interchangeable: they are matched as a multiset. Under markers every item has a
+Items of equal content are interchangeable: they are matched as a multiset. Two kinds of items are not, though
+one row may fit both: those that send different fields, neither more than the other, and those that differ in
+nothing but the webhook secret. A row that such items contend for is nobody's, and a doubt. Under markers every item has a
 content of its own, and what shows whether the service keeps it is the reply to each create (`Echo`).
 """
 
@@ -19,23 +21,32 @@ from __future__ import annotations
 
 from array import array
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
+from typing import TypeAlias
 
 import attrs
 
 from ..models import Assistant
 from .content import Content, row_content
-from .likeness import Likeness, likeness_of_row
+from .likeness import Likeness, Likenesses, likeness_of_row
 
 
 @attrs.frozen(kw_only=True)
 class Pending:
-    """An ambiguous item; `likeness` is what a row of it resembles even where the service rewrites it."""
+    """An ambiguous item; `likeness` is what a row of it resembles even where the service rewrites it.
+
+    `secret` is its webhook secret: no part of its content, for a service need not show it.
+    """
 
     index: int
     content: Content
     likeness: Likeness
+    secret: object = attrs.field(default=None, repr=False)
+
+
+_Kind: TypeAlias = tuple[Content, object]
+"""Items that are interchangeable: equal content, equal secret."""
 
 
 class Made:
@@ -95,7 +106,7 @@ class Findings:
     `claims` are items and the rows that are theirs. `open` are items without a row. `missing` are ids we
     made that the listing does not show. `kept` and `changed` count those it shows as they were sent, and
     otherwise. `strangers` are rows that are new and nobody's, `lookalikes` those of them that resemble an
-    open item.
+    open item, `contested` those that open items contend for.
     """
 
     claims: Sequence[tuple[Pending, Assistant]]
@@ -105,6 +116,7 @@ class Findings:
     changed: int
     strangers: Sequence[Assistant]
     lookalikes: Sequence[Assistant]
+    contested: Sequence[Assistant]
 
     def reason_for_doubt(self) -> str | None:
         """Why an item without a row may exist all the same; None if it certainly does not."""
@@ -112,6 +124,8 @@ class Findings:
             return f"the listing lacks {len(self.missing)} assistants that this run made"
         if self.changed:
             return "the service shows other content than it was sent"
+        if self.contested:
+            return f"it cannot be told whose of them a new assistant is, such as {self.contested[0].id}"
         if self.strangers and not self.kept:
             return (
                 "new assistants are there, and nothing shows whether the service keeps content as it was sent"
@@ -128,25 +142,28 @@ def reconcile(
     pending: Sequence[Pending],
     gone: AbstractSet[str],
     echo: Echo | None = None,
+    may_be_ours: Callable[[Assistant], bool] = lambda row: True,
 ) -> Findings:
     """What a listing says.
 
     `before` are the ids there were at first, `gone` ours that somebody deleted. With `echo`, the replies
-    told whether the service keeps what it was sent: a renamed row cannot.
+    told whether the service keeps what it was sent: a renamed row cannot. Only what `may_be_ours` is claimed;
+    the like of what is not is a doubt.
     """
-    by_id = {row.id: row for row in rows}
+    by_id = {row.id: row for row in rows}  # a listing in pages may show a row twice
     contents = dict(made.items())
     kept = changed = 0
     for assistant_id, content in contents.items():
         if (row := by_id.get(assistant_id)) is not None:
-            keeps = row_content(row, content.fields) == content
+            keeps = may_be_ours(row) and row_content(row, content.fields) == content
             kept, changed = kept + keeps, changed + (not keeps)
-    new = [row for row in rows if row.id not in before and row.id not in contents]
-    claims, unmatched = _match(new, pending)
+    new = [row for row in by_id.values() if row.id not in before and row.id not in contents]
+    claims, unmatched, contested = _match([row for row in new if may_be_ours(row)], pending)
     claimed = {row.id for _, row in claims}
     strangers = [row for row in new if row.id not in claimed]
     ours = _Contents(contents.values())
-    suspects = [row for row in strangers if not ours.has(row)] if unmatched and echo is None else []
+    suspects = [row for row in strangers if not (may_be_ours(row) and ours.has(row))]
+    wanted = [item.likeness for item in unmatched] if echo is None else []
     return Findings(
         claims=claims,
         open=unmatched,
@@ -154,7 +171,8 @@ def reconcile(
         kept=kept if echo is None else echo.kept + len(claims),
         changed=changed if echo is None else echo.changed,
         strangers=strangers,
-        lookalikes=resembling(suspects, [item.likeness for item in unmatched]),
+        lookalikes=resembling(suspects, wanted),
+        contested=contested,
     )
 
 
@@ -170,7 +188,8 @@ def surplus(
     """Rows that are new, not ours, and look exactly like something that is ours, or resemble what was sent again."""
     ours = dict(made.items())
     contents = _Contents(ours.values())
-    new = [row for row in rows if row.id not in before and row.id not in ours]
+    by_id = {row.id: row for row in rows}
+    new = [row for row in by_id.values() if row.id not in before and row.id not in ours]
     equal = {row.id for row in new if contents.has(row)}
     similar = {row.id for row in resembling([row for row in new if row.id not in equal], sent_again)}
     return [row for row in new if row.id in equal or row.id in similar]
@@ -178,11 +197,8 @@ def surplus(
 
 def resembling(rows: Sequence[Assistant], likenesses: Iterable[Likeness]) -> list[Assistant]:
     """The rows that resemble one of them."""
-    wanted = list(dict.fromkeys(likenesses))
-    if not wanted:
-        return []
-    alike = ((row, likeness_of_row(row)) for row in rows)
-    return [row for row, shown in alike if any(one.is_like(shown) for one in wanted)]
+    wanted = Likenesses(likenesses)
+    return [row for row in rows if wanted.has_like(likeness_of_row(row))]
 
 
 class _Contents:
@@ -198,20 +214,57 @@ class _Contents:
 
 def _match(
     rows: Sequence[Assistant], pending: Sequence[Pending]
-) -> tuple[list[tuple[Pending, Assistant]], list[Pending]]:
+) -> tuple[list[tuple[Pending, Assistant]], list[Pending], list[Assistant]]:
+    """Claims, items without a row, and rows that cannot be told whose they are."""
+    kinds: defaultdict[_Kind, list[Pending]] = defaultdict(list)
+    for item in pending:
+        kinds[item.content, item.secret].append(item)
+    fits = _fits(rows, list(kinds))
+    fitting: defaultdict[_Kind, list[Assistant]] = defaultdict(list)
+    for row in sorted(rows, key=lambda row: len(fits[row.id])):  # others may need those that fit several
+        for kind in fits[row.id]:
+            fitting[kind].append(row)
+
+    owners: dict[str, Pending] = {}
+    unmatched: list[Pending] = []
     # Items that send more fields are matched first: a row that fits them fits the vaguer ones as well.
-    waiting = sorted(pending, key=lambda item: -len(item.content.fields))
-    claims, unmatched, taken = [], [], set()
-    for fields in dict.fromkeys(item.content.fields for item in waiting):
-        free: dict[Content, list[Assistant]] = defaultdict(list)
-        for row in reversed(rows):
-            if row.id not in taken:
-                free[row_content(row, fields)].append(row)
-        for item in (one for one in waiting if one.content.fields == fields):
-            if free[item.content]:
-                row = free[item.content].pop()
-                taken.add(row.id)
-                claims.append((item, row))
-            else:
-                unmatched.append(item)
-    return claims, unmatched
+    for kind, items in sorted(kinds.items(), key=lambda one: -len(one[0][0].fields)):
+        free = [row for row in fitting[kind] if row.id not in owners]
+        owners.update({row.id: item for item, row in zip(items, free, strict=False)})
+        unmatched += items[len(free) :]
+
+    open_kinds = {(item.content, item.secret) for item in unmatched}
+    contested = [
+        row for row in rows if row.id in owners and _is_contested(owners[row.id], fits[row.id], open_kinds)
+    ]
+    unmatched += [owners.pop(row.id) for row in contested]
+    claims = sorted(((owners[row.id], row) for row in rows if row.id in owners), key=lambda one: one[0].index)
+    return claims, sorted(unmatched, key=lambda item: item.index), contested
+
+
+def _fits(rows: Sequence[Assistant], kinds: Sequence[_Kind]) -> dict[str, list[_Kind]]:
+    """For each row the kinds of items that it may be. Where the service shows secrets, they have to be equal."""
+    secrets: defaultdict[Content, list[object]] = defaultdict(list)
+    for content, secret in kinds:
+        secrets[content].append(secret)
+    fields = list(dict.fromkeys(content.fields for content in secrets))
+    known = {secret for _, secret in kinds if secret is not None}
+    are_shown = any(row.webhook_secret in known for row in rows) if known else False
+    return {
+        row.id: [
+            (content, secret)
+            for content in (row_content(row, some) for some in fields)
+            for secret in secrets.get(content, ())
+            if not are_shown or row.webhook_secret == secret
+        ]
+        for row in rows
+    }
+
+
+def _is_contested(owner: Pending, fits: Sequence[_Kind], open_kinds: AbstractSet[_Kind]) -> bool:
+    """Whether a row that was given to `owner` may be another item, and would be something else then."""
+    return any(
+        secret != owner.secret
+        or ((content, secret) in open_kinds and not set(owner.content.fields).issuperset(content.fields))
+        for content, secret in fits
+    )

@@ -18,12 +18,15 @@ from .._endpoints import update
 from .._log import bulk_logger as logger
 from .._request import Caller, Request
 from .._retry import Happened, Meaning, backoff, is_declined, meaning_of
-from ..errors import APIConnectionError, APITimeoutError
+from ..errors import APIConnectionError, APITimeoutError, ValidationError
 from ..models import Assistant
 from .content import fingerprint
 from .job import Desk, Job
 from .journal import Journal
 from .pace import Pace, Sent
+
+TIMED_OUT = (408, 504, 524)
+"""Statuses of somebody in between who gave up waiting: the service itself may still be at work."""
 
 
 class Sender:
@@ -66,7 +69,8 @@ class Sender:
             job.made = tried.response.parse()
             self._desk.made(job, job.made)
         elif meaning_of(tried.attempt) is Meaning.UNKNOWN:
-            self._desk.lost(job, may_be_running=tried.attempt.happened is Happened.LOST)
+            given_up = tried.attempt.happened is Happened.LOST or tried.attempt.status in TIMED_OUT
+            self._desk.lost(job, may_be_running=given_up)
         else:
             if self._journal is not None:
                 self._journal.refused(job.index, tried.attempt.status)
@@ -78,10 +82,18 @@ class Sender:
         if job.rename is None:
             self._desk.created(job, job.made)
             return
-        request = attrs.evolve(
-            update(job.made.id, job.rename, strict=False),
-            secrets=job.request.secrets,  # an error may echo what the service has, not only what it is sent now
-        )
+        try:
+            request = attrs.evolve(
+                update(job.made.id, job.rename, strict=False),
+                secrets=job.request.secrets,  # an error may echo what the service has, not only what it is sent
+            )
+        except ValidationError as odd:  # an id that cannot be part of a path
+            job.error = odd
+            self._desk.unfinished(job)
+            return
+        if self._journal is not None:
+            # Renamed, it could not be found again: that it was made has to be on the disk first.
+            await self._journal.flushed()
         tried = await self._decided(job, request, None)
         if tried is not None and tried.response is not None:
             if self._journal is not None:
@@ -113,6 +125,7 @@ class Sender:
                 return tried
             if job.is_noted and self._journal is not None:
                 self._journal.unsent(job.index)
+            job.is_noted = False
             if self._is_stopping():
                 return None
             await asyncio.sleep(min(self._backoff(tried, number), self._seconds_of_hope()))
@@ -142,14 +155,13 @@ class Sender:
                 self._held_until = max(self._held_until, time.monotonic() + (attempt.retry_after or 0.0))
         return tried
 
-    def _note(self, job: Job) -> Callable[[], Awaitable[None]] | None:
-        """What has to be on the disk before the first byte of a create goes out."""
+    def _note(self, job: Job) -> Callable[[], Awaitable[None]]:
+        """What has to be known before the first byte of a create goes out, and to be on the disk."""
         journal = self._journal
-        if journal is None:
-            return None
 
         async def note() -> None:
-            await journal.sent(job.index, fingerprint(job.item))
+            if journal is not None:
+                await journal.sent(job.index, fingerprint(job.item))
             job.is_noted = True
 
         return note

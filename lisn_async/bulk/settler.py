@@ -4,24 +4,36 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Set as AbstractSet
 
 import attrs
 
 from .._endpoints import get, list_all
 from .._log import bulk_logger as logger
 from .._request import Caller
-from ..errors import APIConnectionError, APIError, IncompleteListError, LisnError, NotFoundError
+from ..errors import (
+    APIConnectionError,
+    APIError,
+    IncompleteListError,
+    LisnError,
+    NotFoundError,
+    ValidationError,
+)
 from ..models import Assistant
 from . import plan
+from .content import secret_of
 from .job import Job
 from .likeness import Likeness, likeness_of
 from .memory import Memory
 
 SETTLE = 2.0
 """Seconds after which a listing shows what the service has finished."""
+EARLIER = "an earlier run sent this item and ended before a reply came; it may exist"
 LOOKS = 4
 """Listings that are asked for what they lack, at twice the distance each time, before they are not believed."""
+CUT = "the listing is not whole"
+NOT_WHOLE = "the listing before the first create was not whole"
 MOST_LOOKED_UP = 50
 """Missing ids that are asked for one by one, before the listing is called incomplete instead."""
 
@@ -76,12 +88,20 @@ class Settler:
             rows, self._before_is_whole = error.partial, False
         self._before = {row.id for row in rows}
 
+    async def knows_any(self, ids: AbstractSet[str], newest: str) -> bool:
+        """Whether the first listing shows one of these ids, or a direct look one that a listing may still lack."""
+        return not self._before.isdisjoint(ids) or not await self._is_gone(newest)
+
     def remember(self, memory: Memory) -> None:
         """Go on from an earlier run: what was there before *that* one is not ours."""
         if memory.before is not None:
             self._before, self._before_is_whole = set(memory.before), memory.before_is_whole
         if self._echo is not None:
             self._echo.kept, self._echo.changed = memory.kept, memory.changed
+
+    def belong_to_others(self, ids: Iterable[str]) -> None:
+        """These are of items that this run never came to: not to be claimed, and no surplus."""
+        self._before.update(ids)
 
     @property
     def before(self) -> tuple[set[str], bool]:
@@ -138,14 +158,15 @@ class Settler:
 
         A create that was committed after it had been given up shows here as a surplus.
         """
+        if not self._before_is_whole:
+            return Audit(doubt=NOT_WHOLE)
         await asyncio.sleep(max(0.0, self._sent_again_at + self._seconds() - time.monotonic()))
         rows = await self._listing()
         if isinstance(rows, str):
             return Audit(doubt=rows)
         if missing := plan.missing(rows, self._made, self._gone):
             return Audit(doubt=f"the listing lacks {len(missing)} assistants that this run made")
-        candidates = [row for row in rows if self._may_be_ours(row)]
-        surplus = plan.surplus(candidates, self._before, self._made, self._sent_again)
+        surplus = plan.surplus(rows, self._before, self._made, self._sent_again)
         if surplus:
             ids = ", ".join(row.id for row in surplus[:20])
             logger.warning("%d more assistants than items, to be looked at: %s", len(surplus), ids)
@@ -158,27 +179,36 @@ class Settler:
 
     async def _look(self) -> plan.Findings | str:
         if not self._before_is_whole:
-            return "the listing before the first create was not whole"
+            return NOT_WHOLE
         rows = await self._listing()
         if isinstance(rows, str):
             return rows
         pending = [
-            plan.Pending(index=job.index, content=job.content, likeness=likeness_of(job.spec))
+            plan.Pending(
+                index=job.index,
+                content=job.content,
+                likeness=likeness_of(job.spec),
+                secret=secret_of(job.spec),
+            )
             for job in self.ambiguous
         ]
-        candidates = [row for row in rows if self._may_be_ours(row) or row.id in self._before]
-        return plan.reconcile(candidates, self._before, self._made, pending, self._gone, self._echo)
+        return plan.reconcile(
+            rows, self._before, self._made, pending, self._gone, self._echo, self._may_be_ours
+        )
 
     async def _listing(self) -> list[Assistant] | str:
-        """All rows, asked for again while some are lacking that are there; or why there are none."""
+        """All rows, asked for again while it fails or some are lacking that are there; or why there are none."""
         for look in range(LOOKS):
             if look:  # it lags, perhaps
                 await asyncio.sleep(self._seconds() * 2.0 ** (look - 1))
             rows = await self._list()
-            if isinstance(rows, str):
+            if rows == CUT:
                 return rows
+            if isinstance(rows, str):  # what took the replies may take a listing as well, for a while
+                continue
             missing = plan.missing(rows, self._made, self._gone)
-            if len(missing) <= MOST_LOOKED_UP:
+            # What lags in a listing may lag in a direct look as well, so only the last word counts.
+            if look == LOOKS - 1 and len(missing) <= MOST_LOOKED_UP:
                 self._gone |= {one for one in missing if await self._is_gone(one)}
             if self._gone.issuperset(missing):
                 break
@@ -188,7 +218,7 @@ class Settler:
         try:
             return (await self._caller.call(list_all())).parse()
         except IncompleteListError:
-            return "the listing is not whole"
+            return CUT
         except APIError as error:
             return f"the listing failed: {error}"
 
@@ -197,15 +227,15 @@ class Settler:
             await self._caller.call(get(assistant_id))
         except NotFoundError:
             return True
-        except APIError:
+        except (APIError, ValidationError):  # an id that is odd cannot be asked for
             return False
         return False
 
 
-def unsettled(job: Job, doubt: str) -> LisnError:
+def unsettled(job: Job, doubt: str, what: str = EARLIER) -> LisnError:
     """The error of an item that may or may not exist, with the reason why that cannot be told."""
     error = job.error or APIConnectionError(
-        "an earlier run sent this item and ended before a reply came; it may exist",
+        what,
         job.request.method,
         job.request.path,
         1,
