@@ -71,13 +71,16 @@ class _Request(aiohttp.ClientRequest):
 
     async def send(self, conn: Any) -> aiohttp.ClientResponse:
         if conn.protocol is None or conn.protocol.should_close or _has_news(conn):
+            if conn.protocol is not None and conn.protocol not in _used:
+                raise aiohttp.ServerDisconnectedError  # a new one, closed before our first byte
             raise _StaleConnection("the kept-alive connection is not clean")
+        _used.add(conn.protocol)
         self.written = True
         return await super().send(conn)
 
 
 _used: WeakSet[Any] = WeakSet()
-"""The protocols of TLS connections that have carried a request."""
+"""The protocols of connections that have carried a request."""
 
 
 def _has_news(conn: Any) -> bool:
@@ -90,7 +93,6 @@ def _has_news(conn: Any) -> bool:
     if transport is None:
         return True
     if transport.get_extra_info("ssl_object") is not None and conn.protocol not in _used:
-        _used.add(conn.protocol)
         return False
     return _is_readable(transport.get_extra_info("socket").fileno())
 

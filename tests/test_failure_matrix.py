@@ -388,3 +388,12 @@ async def test_blocking_code_sees_what_the_table_says(scene: Scene, row: Row, co
         await asyncio.to_thread(client.close)
     await scene.settled()
     check_server(scene, row, "create", what)
+
+
+async def test_a_server_that_closes_at_once_is_asked_once_per_attempt(scene: Scene) -> None:
+    failure = Failure("down", "closes at once")
+    async with AsyncLisn("t", **scene.set_up(failure), max_retries=0) as client:
+        await scene.fail(failure, fails=99)
+        with pytest.raises(APIConnectionError):
+            await client.assistants.get("ast_1")
+    assert scene.api.connections == 1

@@ -87,6 +87,13 @@ def test_a_few_declined_for_no_reason_do_not_slow_a_run_down() -> None:
     assert run_bulk(Moody(1000, 0.05), items=3000).rate > 0.6 * 64 / 0.05
 
 
+@pytest.mark.parametrize("one_in", [8, 14, 40])
+def test_a_service_that_declines_many_whatever_it_is_sent_is_not_slowed_to_a_crawl(one_in: int) -> None:
+    """Each decline looks like a limit that is too high; only that sending less does not help shows that it is not."""
+    for seed in (11, 12):
+        assert run_bulk(Moody(one_in, 0.05), items=2000, seed=seed).rate > 4 / 0.05
+
+
 def test_a_service_that_declines_everything_is_given_up_in_time() -> None:
     @attrs.define
     class Never:

@@ -92,7 +92,10 @@ class Journal:
             while self._writing is not None:
                 await asyncio.shield(self._writing)
         finally:
-            self._file.close()
+            if self._writing is None:
+                self._file.close()
+            else:  # cancelled twice: the thread that writes still has it
+                self._writing.add_done_callback(lambda _: self._file.close())
 
     async def _append_and_wait(self, fact: dict[str, Any]) -> None:
         self._append(fact)

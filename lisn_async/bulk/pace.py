@@ -7,7 +7,9 @@ window of successes. After that:
    fall does not count again: the service could not know of it.
 2. It grows by 5 %, then 10 %, then 20 %, once successes have paid for what was declined: waste is bounded whatever
    the service is like, and a service that has more room than before is found out soon.
-3. Sends are a round trip divided by `limit` apart. Where a rate is what is limited, and replies are quick, less than
+3. It neither falls nor is anything to be paid for where sending less made fewer succeed and no fewer be declined:
+   such a service declines for reasons of its own (`_measure`).
+4. Sends are a round trip divided by `limit` apart. Where a rate is what is limited, and replies are quick, less than
    one under way is the right number, and no semaphore can say that.
 
 The numbers were chosen by `benchmarks/reliability/pacing.py`, on services that limit how many, how often, or both.
@@ -38,6 +40,14 @@ PATIENCE = 30
 """Lengths of a pause that pass before more is tried again: a pause costs everyone, so it is risked 3 % of the time."""
 GENTLE = 3
 """Falls in a row that are taken as one step too high, not as a service that has become slower."""
+MOST_BACKGROUND = 0.25
+"""Share of declines up to which they may have reasons of their own. Above it a service is taken to be at its end."""
+TOLERANCE = 1.5
+"""How many times what is declined anyway may be declined before it is taken to mean something."""
+AS_GOOD = 0.75
+"""Share of the best rate above which sending less has cost nothing to speak of."""
+WINDOW = 64
+"""Requests over which rate and share of declines are taken."""
 CREDIT = 0.5
 """Share of a round trip by which spaced sends may catch up, so that the average is kept when one is late."""
 SLACK = 0.1
@@ -78,6 +88,13 @@ class Pace:
         self._paid = 0
         self._step = STEP
         self._not_before = 0.0
+        # For telling whether declines have anything to do with the limit:
+        self._share = 0.0  # of late
+        self._background = 0.0
+        self._is_low = False  # less succeeds than did with a higher limit
+        self._best_rate = 0.0
+        self._window: tuple[float, int, int] = (0.0, 0, 0)  # since when, how many, declined
+        self._limit_before = self.limit  # of this window
 
     # --- the semaphore ----------------------------------------------------------------------------------
 
@@ -141,6 +158,7 @@ class Pace:
         self.round_trip += (seconds - self.round_trip) / 16 if self.round_trip else seconds
         self._carried += seconds
         self._successes += 1
+        self._measure(now, is_declined=False)
         if self._debt > 0:
             self._debt -= 1
         elif 2 * self._under_way > self.limit and self.limit < self._most:
@@ -163,17 +181,48 @@ class Pace:
     def pushed_back(self, sent: Sent, pause: float = 0.0) -> None:
         """What was sent then was declined, or took too long. `pause` is what the service asked for, in seconds."""
         now = time.monotonic()
+        self._measure(now, is_declined=True)
+        if pause:
+            self._window = (now + pause, 0, 0)
+        elif self._is_low or (self._background and self._share <= TOLERANCE * self._background):
+            return  # sending less is no use, or no more were declined than are whatever is sent
         self._debt = min(MOST_DEBT, self._debt + PRICE)
         self._not_before = max(self._not_before, now + PATIENCE * pause)
         if sent.at < self._fell_at:
             return
         if self.limit > 1 or self._successes:  # below 1 a decline says something only if others succeed
-            self.limit = min(self.limit, self._fallen(sent, now, pause))
+            least = 0.0 if pause else self._floor()
+            self.limit = min(self.limit, max(self._fallen(sent, now, pause), least))
         if self._is_starting:
             self._is_starting, self._next_at = False, now
         self._fell_at = self._since = now
         self._successes, self._carried = 0, 0.0
         self._paid, self._step = 0, STEP
+
+    def _measure(self, now: float, *, is_declined: bool) -> None:
+        """Learn from every `WINDOW` requests after the first fall whether declines have to do with how much is sent."""
+        self._share += (is_declined - self._share) / WINDOW
+        since, count, declined = self._window
+        count, declined = count + 1, declined + is_declined
+        if self._is_starting or count < WINDOW or now <= since:
+            self._window = (since, count, declined)
+            if self._is_starting:
+                self._window, self._limit_before = (now, 0, 0), self.limit
+            return
+        rate, share = (count - declined) / (now - since), declined / count
+        self._is_low = share <= MOST_BACKGROUND and rate <= AS_GOOD * self._best_rate
+        if self._is_low:
+            self._background += (share - self._background) / 2 if self._background else share
+        elif share > MOST_BACKGROUND:
+            self._best_rate = self._background = 0.0
+        else:
+            self._best_rate = max(self._best_rate, rate)
+        self._window, self._limit_before = (now, 0, 0), self.limit
+
+    def _floor(self) -> float:
+        """How far the limit may fall before the next measurement: to a half, if few were declined since the last."""
+        _, count, declined = self._window
+        return self._limit_before / 2 if declined <= MOST_BACKGROUND * count else 0.0
 
     def _fallen(self, sent: Sent, now: float, pause: float) -> float:
         """The limit after a fall, by the first that applies.
