@@ -28,7 +28,7 @@ from lisn_async.bulk import settler as settling
 from lisn_async.bulk.content import content_of
 from lisn_async.bulk.journal import Journal, open_journal
 from lisn_async.bulk.likeness import likeness_of
-from lisn_async.bulk.plan import Made, Pending, reconcile, resembling
+from lisn_async.bulk.plan import Made, Pending, reconcile, resembling, surplus
 from lisn_async.bulk.settler import Settler
 from lisn_async.sandbox import Fault, Sandbox
 from tests.conftest import SALES
@@ -699,3 +699,11 @@ async def test_what_was_noted_while_a_write_was_failing_is_not_written_after_it(
     again = open_journal(tmp_path / "j", "http://x")
     assert again.memory.items == {}
     await again.aclose()
+
+
+def test_a_surplus_that_a_listing_shows_twice_is_one() -> None:
+    made = Made()
+    made.add("ours", content_of(spec(1)))
+    fields: dict[str, Any] = {"name": "n1", "type": "text", "llm_provider": "openai", "system_prompt": "p"}
+    twin = Assistant(id="twin", **fields)
+    assert surplus([twin, Assistant(id="ours", **fields), twin], set(), made, []) == [twin]
