@@ -28,7 +28,7 @@ from lisn_async.bulk import settler as settling
 from lisn_async.bulk.content import content_of
 from lisn_async.bulk.journal import Journal, open_journal
 from lisn_async.bulk.likeness import likeness_of
-from lisn_async.bulk.plan import Made, Pending, reconcile, resembling
+from lisn_async.bulk.plan import Made, Pending, reconcile, resembling, surplus
 from lisn_async.bulk.settler import Settler
 from lisn_async.sandbox import Fault, Sandbox
 from tests.conftest import SALES
@@ -675,3 +675,35 @@ async def test_a_journal_is_not_continued_in_an_account_that_has_nothing_of_it(
     with pytest.raises(JournalError, match="another account"):
         await client.assistants.create_many(specs, journal=tmp_path / "j")
     assert sandbox.assistants() == []
+
+
+async def test_what_was_noted_while_a_write_was_failing_is_not_written_after_it(tmp_path: Path) -> None:
+    """Behind half a line it would make the journal unreadable."""
+    journal = open_journal(tmp_path / "j", "http://x")
+    await journal.before([], True, None)
+    write = journal._write
+
+    def half(data: bytes) -> None:
+        write(data[: len(data) // 2])
+        time.sleep(0.1)
+        journal._write = write  # type: ignore[method-assign]
+        raise OSError(28, "No space left on device")
+
+    journal._write = half  # type: ignore[method-assign]
+    first = asyncio.create_task(journal.sent(0, "print"))
+    await asyncio.sleep(0.02)
+    second = asyncio.create_task(journal.sent(1, "print"))
+    ends = await asyncio.gather(first, second, return_exceptions=True)
+    assert [type(end) for end in ends] == [JournalError, JournalError]
+    await journal.aclose()
+    again = open_journal(tmp_path / "j", "http://x")
+    assert again.memory.items == {}
+    await again.aclose()
+
+
+def test_a_surplus_that_a_listing_shows_twice_is_one() -> None:
+    made = Made()
+    made.add("ours", content_of(spec(1)))
+    fields: dict[str, Any] = {"name": "n1", "type": "text", "llm_provider": "openai", "system_prompt": "p"}
+    twin = Assistant(id="twin", **fields)
+    assert surplus([twin, Assistant(id="ours", **fields), twin], set(), made, []) == [twin]

@@ -155,7 +155,7 @@ def reconcile(
     kept = changed = 0
     for assistant_id, content in contents.items():
         if (row := by_id.get(assistant_id)) is not None:
-            keeps = may_be_ours(row) and row_content(row, content.fields) == content
+            keeps = row_content(row, content.fields) == content
             kept, changed = kept + keeps, changed + (not keeps)
     new = [row for row in by_id.values() if row.id not in before and row.id not in contents]
     claims, unmatched, contested = _match([row for row in new if may_be_ours(row)], pending)

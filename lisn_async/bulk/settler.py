@@ -15,6 +15,7 @@ from .._request import Caller
 from ..errors import (
     APIConnectionError,
     APIError,
+    APIStatusError,
     IncompleteListError,
     LisnError,
     NotFoundError,
@@ -32,7 +33,6 @@ SETTLE = 2.0
 EARLIER = "an earlier run sent this item and ended before a reply came; it may exist"
 LOOKS = 4
 """Listings that are asked for what they lack, at twice the distance each time, before they are not believed."""
-CUT = "the listing is not whole"
 NOT_WHOLE = "the listing before the first create was not whole"
 MOST_LOOKED_UP = 50
 """Missing ids that are asked for one by one, before the listing is called incomplete instead."""
@@ -53,6 +53,14 @@ class Audit:
 
     surplus: Sequence[Assistant] = ()
     doubt: str | None = None
+
+
+@attrs.frozen
+class _NoList:
+    """Why there is no listing, and whether asking again is of no use."""
+
+    why: str
+    is_final: bool
 
 
 class Settler:
@@ -202,25 +210,27 @@ class Settler:
             if look:  # it lags, perhaps
                 await asyncio.sleep(self._seconds() * 2.0 ** (look - 1))
             rows = await self._list()
-            if rows == CUT:
-                return rows
-            if isinstance(rows, str):  # what took the replies may take a listing as well, for a while
-                continue
+            if isinstance(rows, _NoList):
+                if rows.is_final:
+                    break
+                continue  # what took the replies may take a listing as well, for a while
             missing = plan.missing(rows, self._made, self._gone)
             # What lags in a listing may lag in a direct look as well, so only the last word counts.
             if look == LOOKS - 1 and len(missing) <= MOST_LOOKED_UP:
                 self._gone |= {one for one in missing if await self._is_gone(one)}
             if self._gone.issuperset(missing):
                 break
-        return rows
+        return rows.why if isinstance(rows, _NoList) else rows
 
-    async def _list(self) -> list[Assistant] | str:
+    async def _list(self) -> list[Assistant] | _NoList:
         try:
             return (await self._caller.call(list_all())).parse()
         except IncompleteListError:
-            return CUT
+            return _NoList("the listing is not whole", True)
         except APIError as error:
-            return f"the listing failed: {error}"
+            refused = isinstance(error, APIStatusError) and error.status_code < 500
+            declined = isinstance(error, APIStatusError) and error.status_code in (408, 425, 429)
+            return _NoList(f"the listing failed: {error}", refused and not declined)
 
     async def _is_gone(self, assistant_id: str) -> bool:
         try:
