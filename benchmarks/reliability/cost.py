@@ -34,7 +34,7 @@ def specs(count: int) -> Iterator[AssistantCreate]:
 
 
 def _journal(profile: Profile) -> Row:
-    count = profile.pick(tiny=50, fast=1500, full=5000)
+    count = profile.pick(tiny=50, fast=4000, full=10_000)
     repeats = profile.pick(tiny=2, fast=7, full=15)
     with responder() as base_url, tempfile.TemporaryDirectory() as folder:
         pairs = []

@@ -20,6 +20,7 @@ import asyncio
 import contextlib
 import errno
 import os
+import threading
 from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, Any
@@ -35,6 +36,10 @@ except ImportError:  # Windows: there an open file keeps no second writer out
     fcntl = None  # type: ignore[assignment]
 
 
+LINGER = 0.02
+"""Seconds that a line nobody waits for may wait for one that somebody does, to share its write."""
+
+
 class Journal:
     """An open journal. Appending is cheap; `sent` waits until its line is on the disk."""
 
@@ -43,10 +48,12 @@ class Journal:
         self._file = file
         self.memory = memory
         self._lines: list[bytes] = []
-        self._waiting: asyncio.Future[None] | None = None
-        self._current: asyncio.Future[None] | None = None
+        self._waiters: list[asyncio.Future[None]] = []  # for these lines
+        self._written: list[asyncio.Future[None]] = []  # for those that are being written
         self._writing: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
         self._failure: str | None = None
+        self._in_use = threading.Lock()
         self._is_linked = os.fstat(file.fileno()).st_nlink > 0  # some file systems do not count
 
     async def before(self, ids: Iterable[str], whole: bool, key: str | None) -> None:
@@ -83,52 +90,66 @@ class Journal:
         """Return once everything noted so far is on the disk."""
         if self._failure is not None:
             raise JournalError(self._failure)
-        if (waiting := self._waiting or self._current) is not None:
-            await asyncio.shield(waiting)
+        if self._lines:
+            await self._written_with(self._waiters)
+        elif self._writing is not None:
+            await self._written_with(self._written)
 
     async def aclose(self) -> None:
         """Write what is left and let go of the file."""
         try:
+            self._begin_to_write()
             while self._writing is not None:
                 await asyncio.shield(self._writing)
         finally:
-            if self._writing is None:
+            if self._timer is not None:
+                self._timer.cancel()
+            with self._in_use:  # cancelled twice, this waits for the thread, as long as one write takes
                 self._file.close()
-            else:  # cancelled twice: the thread that writes still has it
-                self._writing.add_done_callback(lambda _: self._file.close())
 
     async def _append_and_wait(self, fact: dict[str, Any]) -> None:
         self._append(fact)
-        assert self._waiting is not None
-        await asyncio.shield(self._waiting)
+        await self._written_with(self._waiters)
+
+    def _written_with(self, waiters: list[asyncio.Future[None]]) -> asyncio.Future[None]:
+        """Done once the lines are on the disk that these wait for."""
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        waiters.append(waiter)
+        if waiters is self._waiters:
+            self._begin_to_write()
+        return waiter
 
     def _append(self, fact: dict[str, Any]) -> None:
         if self._failure is not None:
             raise JournalError(self._failure)
-        self._lines.append(orjson.dumps(fact) + b"\n")
-        loop = asyncio.get_running_loop()
-        if self._waiting is None:
-            self._waiting = loop.create_future()
-        if self._writing is None:
-            self._writing = loop.create_task(self._write_all())
+        self._lines.append(orjson.dumps(fact, option=orjson.OPT_APPEND_NEWLINE))
+        if self._timer is None and self._writing is None:
+            self._timer = asyncio.get_running_loop().call_later(LINGER, self._begin_to_write)
+
+    def _begin_to_write(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._writing is None and self._lines:
+            self._writing = asyncio.get_running_loop().create_task(self._write_all())
 
     async def _write_all(self) -> None:
         """Group commit: all that was appended while the disk was busy goes in one write and one sync."""
         try:
             while self._lines:
                 lines, self._lines = self._lines, []
-                waiting, self._waiting = self._waiting, None
-                assert waiting is not None
-                self._current = waiting
+                self._written, self._waiters = self._waiters, []
                 if self._failure is None:
                     await self._write_some(b"".join(lines))
-                if self._failure is None:
-                    waiting.set_result(None)
-                else:
-                    waiting.set_exception(JournalError(self._failure))
-                    waiting.exception()  # perhaps nobody waits for these lines
+                for waiter in self._written:
+                    if waiter.done():  # whoever waited was cancelled
+                        continue
+                    if self._failure is None:
+                        waiter.set_result(None)
+                    else:
+                        waiter.set_exception(JournalError(self._failure))
         finally:
-            self._writing = self._current = None
+            self._writing = None
 
     async def _write_some(self, data: bytes) -> None:
         try:
@@ -140,13 +161,14 @@ class Journal:
             self._failure = f"cannot write the journal {self._path}: it is closed"
 
     def _write(self, data: bytes) -> None:
-        rest = memoryview(data)
-        while rest:
-            rest = rest[self._file.write(rest) :]
-        os.fsync(self._file.fileno())
-        if self._is_linked and os.fstat(self._file.fileno()).st_nlink == 0:
-            # Going on would leave nothing to continue from.
-            raise OSError(errno.ENOENT, "it was removed while in use")
+        with self._in_use:
+            rest = memoryview(data)
+            while rest:
+                rest = rest[self._file.write(rest) :]
+            os.fsync(self._file.fileno())
+            if self._is_linked and os.fstat(self._file.fileno()).st_nlink == 0:
+                # Going on would leave nothing to continue from.
+                raise OSError(errno.ENOENT, "it was removed while in use")
 
 
 def open_journal(path: str | os.PathLike[str], base_url: str) -> Journal:
