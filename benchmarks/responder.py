@@ -23,6 +23,9 @@ NOTHING = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length:
 
 
 class _Responder(asyncio.Protocol):
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
         self._read = b""
@@ -36,19 +39,26 @@ class _Responder(asyncio.Protocol):
             if len(self._read) < end + 4 + length:
                 return
             self._read = self._read[end + 4 + length :]
-            self._transport.write(NOTHING if head.startswith(b"get ") else REPLY)  # type: ignore[attr-defined]
+            reply = NOTHING if head.startswith(b"get ") else REPLY
+            if self._seconds:
+                asyncio.get_running_loop().call_later(self._seconds, self._write, reply)
+            else:
+                self._write(reply)
+
+    def _write(self, reply: bytes) -> None:
+        self._transport.write(reply)  # type: ignore[attr-defined]
 
 
-async def _serve() -> None:
-    server = await asyncio.get_running_loop().create_server(_Responder, "127.0.0.1", 0)
+async def _serve(seconds: float) -> None:
+    server = await asyncio.get_running_loop().create_server(lambda: _Responder(seconds), "127.0.0.1", 0)
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
 
 
 @contextlib.contextmanager
-def responder() -> Iterator[str]:
-    """The base URL of a responder that ends with the block."""
-    command = [sys.executable, "-m", "benchmarks.responder"]
+def responder(seconds: float = 0.0) -> Iterator[str]:
+    """The base URL of a responder that takes so long for each reply, and ends with the block."""
+    command = [sys.executable, "-m", "benchmarks.responder", str(seconds)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
@@ -58,4 +68,4 @@ def responder() -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    asyncio.run(_serve())
+    asyncio.run(_serve(float(sys.argv[1])))

@@ -7,6 +7,7 @@ import io
 import json
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -138,19 +139,36 @@ async def test_a_full_disk_ends_the_run_with_its_reason_and_the_next_one_finishe
     assert names(sandbox) == {f"n{n}": 1 for n in range(60)}
 
 
-async def test_an_item_is_noted_as_sent_only_when_nothing_is_left_to_wait_for(
-    sandbox: Sandbox, tmp_path: Path
+async def test_an_item_that_waits_for_its_turn_is_noted_once_more_when_it_comes(
+    sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else a request could go out long after its line, and a resumed run would not wait long enough for it."""
+    monkeypatch.setattr("lisn_async.bulk.sender.FRESH", 0.05)
     sandbox.faults = [{"do": "hang", "operation": "create", "times": 2}]
-    async with AsyncLisn(sandbox.token, base_url=sandbox.base_url, max_connections=2) as client:
-        run = asyncio.create_task(
-            client.assistants.create_many([spec(n) for n in range(9)], journal=tmp_path / "j")
-        )
-        await sandbox.received(2, operation="create")
-        assert (tmp_path / "j").read_bytes().count(b'"sent"') == 2
-        run.cancel()
-        await asyncio.gather(run, return_exceptions=True)
+    async with AsyncLisn(sandbox.token, base_url=sandbox.base_url, max_connections=2, timeout=0.3) as client:
+        await client.assistants.create_many([spec(n) for n in range(6)], journal=tmp_path / "j", settle=0)
+    facts = [json.loads(line) for line in (tmp_path / "j").read_bytes().splitlines()]
+    noted = [fact["sent"] for fact in facts if "sent" in fact]
+    assert sorted(set(noted)) == [0, 1, 2, 3, 4, 5]
+    waited = {n for n in range(6) if noted.count(n) > 1}
+    assert len(waited) == 6, "two were lost and sent again, four waited for the two connections"
+    assert names(sandbox) == {f"n{n}": 1 for n in range(6)}
+
+
+async def test_what_was_noted_and_not_sent_when_a_run_is_stopped_is_no_doubt_for_the_next(
+    sandbox: Sandbox, client: AsyncLisn, tmp_path: Path
+) -> None:
+    sandbox.faults = [{"do": "hang", "operation": "create", "times": None}]
+    run = asyncio.create_task(
+        client.assistants.create_many([spec(n) for n in range(30)], journal=tmp_path / "j", max_concurrency=4)
+    )
+    await sandbox.received(4, operation="create")
+    run.cancel()
+    await asyncio.gather(run, return_exceptions=True)
+    states = Counter(past.state for past in read((tmp_path / "j").read_bytes()).items.values())
+    assert states["sent"] == 4
+    assert set(states) <= {"sent", "unsent"}
+    assert len(await sandbox.received(4, operation="create")) == 4, "nothing more was sent"
 
 
 async def test_what_was_never_sent_leaves_no_line_that_cannot_be_read(

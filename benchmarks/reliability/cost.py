@@ -23,8 +23,12 @@ MOST_GROWTH = 6.0
 
 
 def run(profile: Profile) -> list[Row]:
-    """The two rows."""
-    return [_journal(profile), _memory(profile)]
+    """The three rows."""
+    return [
+        _journal(profile, 0.02, "against a service that takes 20 ms"),
+        _journal(profile, 0.0, "against one that takes no time", note="the client is the bottleneck"),
+        _memory(profile),
+    ]
 
 
 def specs(count: int) -> Iterator[AssistantCreate]:
@@ -33,10 +37,10 @@ def specs(count: int) -> Iterator[AssistantCreate]:
         yield AssistantCreate(name=f"n{n}", type="text", llm_provider="openai", system_prompt="p" * 1500)
 
 
-def _journal(profile: Profile) -> Row:
-    count = profile.pick(tiny=50, fast=4000, full=10_000)
-    repeats = profile.pick(tiny=2, fast=7, full=15)
-    with responder() as base_url, tempfile.TemporaryDirectory() as folder:
+def _journal(profile: Profile, seconds: float, where: str, note: str = "") -> Row:
+    count = profile.pick(tiny=50, fast=2000, full=5_000)
+    repeats = profile.pick(tiny=2, fast=5, full=15)
+    with responder(seconds) as base_url, tempfile.TemporaryDirectory() as folder:
         pairs = []
         for n in range(repeats):  # in turns, so that noise of the machine hits both
             without = _spent(base_url, count, None)
@@ -49,8 +53,10 @@ def _journal(profile: Profile) -> Row:
         "quartiles": f"{low:.1f} to {high:.1f}",
         "cpu %": round(statistics.median(cpu), 1),
     }
-    what = f"what a journal adds to {count:,} creates at 64 workers"
-    return Row(name="P1", what=what, figures=figures, is_met=middle <= MOST_WALL if repeats > 2 else None)
+    what = f"what a journal adds to {count:,} creates at 64 workers {where}"
+    is_promised = repeats > 2 and not note
+    is_met = middle <= MOST_WALL if is_promised else None
+    return Row(name="P1", what=what, figures=figures, is_met=is_met, note=note)
 
 
 def _spent(base_url: str, count: int, journal: Path | None) -> tuple[float, float]:

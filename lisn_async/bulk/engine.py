@@ -11,6 +11,7 @@ while there is room for their outcomes, so memory does not grow with the input.
 from __future__ import annotations
 
 import asyncio
+import math
 import secrets
 import time
 from collections import deque
@@ -40,7 +41,7 @@ from .journal import Journal, open_journal
 from .memory import Past
 from .outcome import BulkOutcome, BulkProgress, BulkResult, Exact, Status
 from .plan import Echo
-from .sender import Sender
+from .sender import FRESH, Sender
 from .settler import Audit, Settler, unsettled
 from .source import Item, Source
 
@@ -241,7 +242,7 @@ class _Run:
         """What became of items that a run, now over, had begun: they exist, or may exist."""
         why = "the run was ended before it could be looked for"
         what = "the run was ended before a reply came; it may exist"
-        jobs = [job for job in self._under_way.values() if job.is_noted or job.made is not None]
+        jobs = [job for job in self._under_way.values() if job.is_out or job.made is not None]
         return [
             job.outcome("created", assistant=job.made)
             if job.made is not None and job.rename is None
@@ -332,9 +333,9 @@ class _Run:
                     return
                 self._under_way[job.index] = job
                 await sender.send(job)
-                del self._under_way[job.index]
 
-        most = self._options.max_concurrency
+        # With a journal twice as many, so that some are being noted on the disk while others are being sent.
+        most = self._options.max_concurrency * (1 if self._journal is None else 2)
         try:
             async with asyncio.TaskGroup() as group:
                 workers = range(most if total is None else min(most, total))
@@ -357,7 +358,7 @@ class _Run:
                 self._under_way[job.index] = job
                 self.made(job, row)
             for job in settled.absent:
-                job.is_noted = False
+                job.noted_at, job.is_out = -math.inf, False
                 self._settler.sent_again(job)
                 if self._journal is not None:
                     self._journal.absent(job.index)
@@ -394,8 +395,8 @@ class _Run:
         if past.was_absent:
             self._settler.sent_again(job, age=self._seconds_since_written())
         if past.state == "sent":
-            # It may have been on its way for as long as `timeout` after the last line, until its sender died.
-            age = self._seconds_since_written() - self._caller.timeout
+            # It may have been on its way for that long after the last line, until its sender died.
+            age = self._seconds_since_written() - FRESH - self._caller.timeout
             self._settler.lost(job, may_be_running=True, age=max(0.0, age))
             return None
         if past.assistant_id is None:
@@ -457,9 +458,11 @@ class _Run:
 
     def lost(self, job: Job, *, may_be_running: bool) -> None:
         """The job was sent and no usable reply came."""
+        self._under_way.pop(job.index, None)
         self._settler.lost(job, may_be_running=may_be_running)
 
     def _hand_over(self, outcome: BulkOutcome) -> None:
+        self._under_way.pop(outcome.index, None)
         self._ready.append(outcome)
         if len(self._ready) >= self._options.max_concurrency and not self._is_stopping:
             self._room.clear()

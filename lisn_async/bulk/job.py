@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
@@ -22,8 +23,9 @@ class Job:
     """An item that can be sent.
 
     `item` says what it is, `content` how a row of it is recognised; the two differ under a `marker`, and `rename`
-    has to be sent once it is made, to give it its name. `is_noted` says whether its request may be on its way
-    (the journal, if there is one, knows of it), `made` is set once it is there, `error` and `believable_at` once its fate is not known.
+    has to be sent once it is made, to give it its name. `noted_at` is when the journal last learnt that it is about
+    to be sent, by the monotonic clock, and `is_out` says whether it may have been. `made` is set once it is there,
+    `error` and `believable_at` once its fate is not known.
     """
 
     index: int
@@ -34,7 +36,8 @@ class Job:
     content: Content
     marker: str | None = None
     rename: AssistantUpdate | None = None
-    is_noted: bool = False
+    noted_at: float = -math.inf
+    is_out: bool = False
     made: Assistant | None = None
     error: LisnError | None = None
     believable_at: float = 0.0

@@ -36,6 +36,10 @@ except ImportError:  # Windows: there an open file keeps no second writer out
     fcntl = None  # type: ignore[assignment]
 
 
+WRITES_THROUGH = getattr(os, "O_DSYNC", 0)
+"""Has each write return once it is on the disk: one wait, where a write and a sync are two turns of the thread."""
+GATHER = 4
+"""Turns of the loop that a write waits for more lines: long where much is going on, no time at all where little is."""
 LINGER = 0.02
 """Seconds that a line nobody waits for may wait for one that somebody does, to share its write."""
 
@@ -137,6 +141,8 @@ class Journal:
         """Group commit: all that was appended while the disk was busy goes in one write and one sync."""
         try:
             while self._lines:
+                for _ in range(GATHER):
+                    await asyncio.sleep(0)
                 lines, self._lines = self._lines, []
                 self._written, self._waiters = self._waiters, []
                 if self._failure is None:
@@ -154,6 +160,9 @@ class Journal:
     async def _write_some(self, data: bytes) -> None:
         try:
             await asyncio.to_thread(self._write, data)
+            if self._is_linked and os.fstat(self._file.fileno()).st_nlink == 0:
+                # Going on would leave nothing to continue from.
+                raise OSError(errno.ENOENT, "it was removed while in use")
         except OSError as error:
             # Nothing more is written: what came after half a line would be no line of a journal.
             self._failure = f"cannot write the journal {self._path}: {error.strerror}"
@@ -165,10 +174,8 @@ class Journal:
             rest = memoryview(data)
             while rest:
                 rest = rest[self._file.write(rest) :]
-            os.fsync(self._file.fileno())
-            if self._is_linked and os.fstat(self._file.fileno()).st_nlink == 0:
-                # Going on would leave nothing to continue from.
-                raise OSError(errno.ENOENT, "it was removed while in use")
+            if not WRITES_THROUGH:
+                os.fsync(self._file.fileno())
 
 
 def open_journal(path: str | os.PathLike[str], base_url: str) -> Journal:
@@ -190,7 +197,7 @@ def _open(where: Path, base_url: str) -> Journal:
         what = "Is a directory" if where.is_dir() else "it is no ordinary file"
         raise JournalError(f"cannot open the journal {where}: {what}")
     # Not truncated, private from its first moment, and not inherited by a child.
-    descriptor = os.open(where, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o600)
+    descriptor = os.open(where, os.O_RDWR | os.O_CREAT | WRITES_THROUGH | getattr(os, "O_BINARY", 0), 0o600)
     file = os.fdopen(descriptor, "r+b", buffering=0)  # what is written is written, or not, and known
     try:
         _lock(file, where)

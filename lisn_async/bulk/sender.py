@@ -7,9 +7,12 @@ is not. Every item shares the pace and the pause that the service asks for.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import math
 import random
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 import attrs
 
@@ -18,13 +21,15 @@ from .._endpoints import update
 from .._log import bulk_logger as logger
 from .._request import Caller, Request
 from .._retry import Happened, Meaning, backoff, is_declined, meaning_of
-from ..errors import APIConnectionError, APITimeoutError, ValidationError
+from ..errors import APIConnectionError, APITimeoutError, JournalError, ValidationError
 from ..models import Assistant
 from .content import fingerprint
 from .job import Desk, Job
 from .journal import Journal
 from .pace import Pace, Sent
 
+FRESH = 1.0
+"""Seconds within which a request goes out after its line in the journal, or the line is written once more."""
 TIMED_OUT = (408, 504, 524)
 """Statuses of somebody in between who gave up waiting: the service itself may still be at work."""
 
@@ -60,7 +65,11 @@ class Sender:
             await self._finish(job)
 
     async def _create(self, job: Job) -> None:
-        tried = await self._decided(job, job.request, self._note(job))
+        try:
+            tried = await self._decided(job, job.request, is_create=True)
+        finally:
+            if not job.is_out:
+                self._forget(job)
         if tried is None:
             if not self._is_stopping():
                 job.error = job.error or self._not_tried(job)
@@ -94,7 +103,7 @@ class Sender:
         if self._journal is not None:
             # Renamed, it could not be found again: that it was made has to be on the disk first.
             await self._journal.flushed()
-        tried = await self._decided(job, request, None)
+        tried = await self._decided(job, request, is_create=False)
         if tried is not None and tried.response is not None:
             if self._journal is not None:
                 self._journal.named(job.index)
@@ -104,28 +113,33 @@ class Sender:
             self._desk.unfinished(job)
 
     async def _decided(
-        self, job: Job, request: Request[Assistant], note: Callable[[], Awaitable[None]] | None
+        self, job: Job, request: Request[Assistant], *, is_create: bool
     ) -> Tried[Assistant] | None:
         """The first attempt that decides something; None if the run stops, or if nothing succeeds for too long."""
         number = 0
         while not self._is_hopeless():
             await self._wait_for_quiet()
+            if is_create:
+                await self._note(job)  # now, while others have their turn
             turn = await self._pace.acquire()
-            if self._seconds_of_quiet() > 0 or self._is_hopeless():  # since we began to wait for our turn
+            # Since we began to wait for our turn, much may have happened.
+            if self._is_stopping() or self._is_hopeless() or self._seconds_of_quiet() > 0:
                 self._pace.release(was_sent=False)
+                if self._is_stopping():
+                    return None
                 continue
-            job.is_noted = False
             try:
                 number += 1
-                tried = await self._attempt(request, number, note, turn)
+                tried = await self._attempt(
+                    request, number, partial(self._send_off, job) if is_create else None, turn
+                )
             finally:
                 self._pace.release()
             job.error = tried.error
             if meaning_of(tried.attempt) is not Meaning.HARMLESS:
                 return tried
-            if job.is_noted and self._journal is not None:
-                self._journal.unsent(job.index)
-            job.is_noted = False
+            if is_create:
+                self._forget(job)
             if self._is_stopping():
                 return None
             await asyncio.sleep(min(self._backoff(tried, number), self._seconds_of_hope()))
@@ -135,12 +149,12 @@ class Sender:
         self,
         request: Request[Assistant],
         number: int,
-        note: Callable[[], Awaitable[None]] | None,
+        send_off: Callable[[], Awaitable[None]] | None,
         turn: Sent,
     ) -> Tried[Assistant]:
         began = time.monotonic()
         give_up = began + self._seconds_of_hope()
-        tried = await self._caller.attempt(request, number=number, sent_by=give_up, about_to_send=note)
+        tried = await self._caller.attempt(request, number=number, sent_by=give_up, about_to_send=send_off)
         attempt = tried.attempt
         if tried.response is not None:
             self._failing_since = None
@@ -155,16 +169,23 @@ class Sender:
                 self._held_until = max(self._held_until, time.monotonic() + (attempt.retry_after or 0.0))
         return tried
 
-    def _note(self, job: Job) -> Callable[[], Awaitable[None]]:
-        """What has to be known before the first byte of a create goes out, and to be on the disk."""
-        journal = self._journal
+    async def _send_off(self, job: Job) -> None:
+        """What has to be done right before the first byte of a create goes out."""
+        await self._note(job)
+        job.is_out = True
 
-        async def note() -> None:
-            if journal is not None:
-                await journal.sent(job.index, fingerprint(job.item))
-            job.is_noted = True
+    async def _note(self, job: Job) -> None:
+        """Have on the disk that an item is about to be sent, not long before it is."""
+        if self._journal is not None and time.monotonic() - job.noted_at > FRESH:
+            await self._journal.sent(job.index, fingerprint(job.item))
+            job.noted_at = time.monotonic()
 
-        return note
+    def _forget(self, job: Job) -> None:
+        """Note that an item that was to be sent had no effect, or was not sent at all."""
+        if self._journal is not None and job.noted_at > -math.inf:
+            with contextlib.suppress(JournalError):  # then it stays "sent", which is safe, and the run ends
+                self._journal.unsent(job.index)
+        job.noted_at, job.is_out = -math.inf, False
 
     async def _wait_for_quiet(self) -> None:
         while not self._is_hopeless():
