@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from lisn_async import APIConnectionError, AssistantCreate, AsyncLisn, BulkProgress, JournalError
+from lisn_async.bulk.ids import Ids
 from lisn_async.bulk.job import Job, creating
 from lisn_async.bulk.memory import STATES
 from lisn_async.bulk.settler import Settler
@@ -367,3 +368,36 @@ def test_the_journals_own_table_names_every_kind_of_line() -> None:
         "before",
         *STATES,
     }
+
+
+async def test_a_reply_with_the_id_of_what_was_there_before_is_no_proof_that_something_was_made(
+    sandbox: Sandbox, client: AsyncLisn
+) -> None:
+    """Mixed up on the way, or from a service that gives back what it has."""
+    old = await client.assistants.create(spec(99))
+    sandbox.faults = [
+        {"do": "status", "status": 201, "operation": "create", "body": {"id": old.id}, "when": when}
+        for when in ("after", "before")
+    ]
+    result = await client.assistants.create_many([spec(n) for n in range(4)], settle=0)
+    assert len(result.created) == 4
+    assert names(sandbox) == {"n99": 1} | {f"n{n}": 1 for n in range(4)}
+    assert old.id not in {outcome.assistant.id for outcome in result.created}
+
+
+async def test_two_replies_with_one_id_are_told_as_a_doubt(
+    sandbox: Sandbox, client: AsyncLisn, caplog: pytest.LogCaptureFixture
+) -> None:
+    mixed = {"do": "status", "status": 201, "operation": "create", "when": "after", "times": 2}
+    sandbox.faults = [{**mixed, "body": {"id": "ast_mixed"}}]
+    result = await client.assistants.create_many([spec(n) for n in range(4)])
+    assert "1 replies to creates named an assistant that another one had named" in str(result.doubt)
+    assert "another one had named" in caplog.text
+    sandbox.clear()
+    assert (await client.assistants.create_many([spec(n) for n in range(4)])).doubt is None
+
+
+def test_a_compact_set_of_ids_tells_what_was_in_it() -> None:
+    ids = Ids()
+    assert [ids.add(f"ast_{n % 4000}") for n in range(5000)] == [True] * 4000 + [False] * 1000
+    assert len(ids) == 4000

@@ -313,12 +313,13 @@ class _Run:
         if self._is_stopping:
             return
         self._check_all_were_given()
-        if self._settler.ambiguous or self._settler.needs_audit:
+        has_doubts = bool(self._settler.ambiguous) or self._settler.needs_audit
+        if has_doubts:
             self._settler.belong_to_others(
                 past.assistant_id for past in self._past.values() if past.assistant_id is not None
             )
             await self._settle_all(sender)
-            self.audit = await self._settler.audit()
+        self.audit = await self._settler.audit(look=has_doubts)
 
     async def _send_all(
         self, sender: Sender, take: Callable[[], Awaitable[Job | None]], total: int | None
@@ -434,6 +435,10 @@ class _Run:
             await self._journal.aclose()
 
     # --- the desk: what became of a job -----------------------------------------------------------------
+
+    def was_there(self, assistant_id: str) -> bool:
+        """Whether an id is of an assistant that was there before the run."""
+        return self._settler.was_there(assistant_id)
 
     def made(self, job: Job, row: Assistant) -> None:
         """The job's assistant exists; `row` is how the service shows it."""

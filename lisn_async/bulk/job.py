@@ -52,6 +52,9 @@ class Job:
 class Desk(Protocol):
     """Where it is reported what became of a job."""
 
+    def was_there(self, assistant_id: str) -> bool:
+        """Whether an id is of an assistant that was there before the run."""
+
     def made(self, job: Job, row: Assistant) -> None:
         """The job's assistant exists; `row` is how the service shows it."""
 

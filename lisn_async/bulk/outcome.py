@@ -66,8 +66,8 @@ class BulkResult:
     """What became of every item of a run, in input order.
 
     `surplus` are assistants that appeared during the run, are not in it, and look like one that is: a create
-    that was committed after it had been given up, or somebody else's. `doubt` says why there may be more of
-    them than could be seen; None where none were to be looked for, or all could be seen.
+    that was committed after it had been given up, or somebody else's. `doubt` says why there may be others than
+    these and those of the outcomes; None where that was not to be feared, or could be seen.
     """
 
     outcomes: list[BulkOutcome] = attrs.field(repr=lambda outcomes: f"<{len(outcomes)}>")

@@ -21,7 +21,7 @@ from .._endpoints import update
 from .._log import bulk_logger as logger
 from .._request import Caller, Request
 from .._retry import Happened, Meaning, backoff, is_declined, meaning_of
-from ..errors import APIConnectionError, APITimeoutError, JournalError, ValidationError
+from ..errors import APIConnectionError, APIResponseError, APITimeoutError, JournalError, ValidationError
 from ..models import Assistant
 from .content import fingerprint
 from .job import Desk, Job
@@ -75,8 +75,14 @@ class Sender:
                 job.error = job.error or self._not_tried(job)
                 self._desk.failed(job)
         elif tried.response is not None:
-            job.made = tried.response.parse()
-            self._desk.made(job, job.made)
+            row = tried.response.parse()
+            if not self._desk.was_there(row.id):
+                job.made = row
+                self._desk.made(job, row)
+            else:  # a reply to somebody else's request, or a service that creates only what it does not have
+                why = f"the reply names an assistant that was there before it, {row.id}; its own may exist"
+                job.error = APIResponseError(why, job.request.method, job.request.path, 1, True)
+                self._desk.lost(job, may_be_running=False)
         elif meaning_of(tried.attempt) is Meaning.UNKNOWN:
             given_up = tried.attempt.happened is Happened.LOST or tried.attempt.status in TIMED_OUT
             self._desk.lost(job, may_be_running=given_up)

@@ -24,6 +24,7 @@ from ..errors import (
 from ..models import Assistant
 from . import plan
 from .content import secret_of
+from .ids import Ids
 from .job import Job
 from .likeness import Likeness, likeness_of
 from .memory import Memory
@@ -84,6 +85,8 @@ class Settler:
         self._before: set[str] = set()
         self._before_is_whole = True
         self._made = plan.Made()
+        self._known = Ids()
+        self._repeated = 0
         self._gone: set[str] = set()
         self._sent_again: set[Likeness] = set()
         self._sent_again_at = 0.0
@@ -121,9 +124,15 @@ class Settler:
         """Whether an item was sent again after a listing had shown that it does not exist."""
         return bool(self._sent_again)
 
+    def was_there(self, assistant_id: str) -> bool:
+        """Whether an id is of an assistant that was there before the run: then it is of nothing that was just made."""
+        return assistant_id in self._before
+
     def made(self, job: Job, assistant_id: str) -> None:
         """Note what the run made: listings have to show it."""
         self._made.add(assistant_id, job.content)
+        if not self._known.add(assistant_id):
+            self._repeated += 1
 
     def shown(self, job: Job, row: Assistant) -> bool | None:
         """Whether the reply to a create keeps what was sent; None where nobody needs to know it from there."""
@@ -161,11 +170,21 @@ class Settler:
         self.ambiguous = []
         return Settled(found=found, absent=absent)
 
-    async def audit(self) -> Audit:
-        """Look once more, as long after the last re-send as a listing takes to be believed.
+    async def audit(self, *, look: bool) -> Audit:
+        """What is left to be said of the run, after a last look if that is asked for.
 
-        A create that was committed after it had been given up shows here as a surplus.
+        It looks as long after the last re-send as a listing takes to be believed: a create that was committed
+        after it had been given up shows here as a surplus.
         """
+        audit = await self._look_again() if look else Audit()
+        if self._repeated:
+            why = f"{self._repeated} replies to creates named an assistant that another one had named already"
+            audit = attrs.evolve(audit, doubt="; ".join(filter(None, (why, audit.doubt))))
+        if audit.doubt:
+            logger.warning("there may be more assistants than are known of: %s", audit.doubt)
+        return audit
+
+    async def _look_again(self) -> Audit:
         if not self._before_is_whole:
             return Audit(doubt=NOT_WHOLE)
         await asyncio.sleep(max(0.0, self._sent_again_at + self._seconds() - time.monotonic()))
