@@ -4,6 +4,7 @@ from lisn_async.cli import _output
 from lisn_async.cli._again import again
 from lisn_async.cli._check import MOST_KEPT, Checked
 from lisn_async.cli._import_job import MOST_SHOWN, Job
+from lisn_async.cli._import_journal import earlier_of
 from lisn_async.cli.files.row import shorten
 
 
@@ -48,7 +49,7 @@ def report_job(job: Job) -> None:
 def report_rest(job: Job, journal: str | None, failed_file: str | None) -> None:
     """How to go on, if anything is left to do. `journal` is the one that stays."""
     if job.interrupted:
-        _output.say(f"interrupted: {_under_way(job)}{_how_to_finish(job, journal)}")
+        _output.say(f"interrupted: {_under_way(job, journal)}{_how_to_finish(job, journal)}")
     elif journal and not job.error and (job.failed or job.unknown):
         instead = " (that, or the file of failed rows: not both)" if failed_file else ""
         _output.say(
@@ -57,10 +58,12 @@ def report_rest(job: Job, journal: str | None, failed_file: str | None) -> None:
         )
 
 
-def _under_way(job: Job) -> str:
+def _under_way(job: Job, journal: str | None) -> str:
     if not job.handed_out:
         return "nothing was sent"
-    return f"{job.under_way:,} more were under way and may exist or not"
+    earlier = earlier_of(journal) if journal else None  # rows that were only read ahead may not exist
+    number = earlier.unsure if earlier else job.under_way
+    return f"{number:,} more were under way and may exist or not"
 
 
 def _how_to_finish(job: Job, journal: str | None) -> str:
