@@ -17,6 +17,7 @@ from . import errors
 from ._request import Request
 from ._retry import Happened, parse_retry_after
 from ._secrets import Payload, without_secrets
+from ._unpack import unpack
 from ._wire import Unreadable, decode, structure_assistant
 from .models import Assistant
 
@@ -81,6 +82,22 @@ class Answer:
 
     reply: Reply
     broken: Broken | None = None
+
+
+def answer(reply: Reply, body: bytes | bytearray | None, most: int) -> Answer:
+    """The reply with its body, unpacked; None stands for one of more than `most` bytes."""
+    if body is None:
+        return _unusable(reply, f"the reply is larger than {most // 2**20} MiB")
+    encoding = reply.headers.get("Content-Encoding")
+    try:
+        body = body if encoding is None else unpack(body, encoding, most)
+    except Unreadable as error:
+        return _unusable(reply, str(error))
+    return Answer(reply=attrs.evolve(reply, body=body))
+
+
+def _unusable(reply: Reply, why: str) -> Answer:
+    return Answer(reply=reply, broken=Broken(happened=Happened.REPLIED, kind="response", why=why))
 
 
 @attrs.frozen(kw_only=True)

@@ -33,12 +33,11 @@ from yarl import URL
 
 from ._config import Settings
 from ._request import Request
-from ._response import Answer, Broken, Kind, Reply
+from ._response import Answer, Broken, Kind, Reply, answer
 from ._retry import Happened
 from ._secrets import Secret
-from ._unpack import ACCEPTED, unpack
+from ._unpack import ACCEPTED
 from ._version import __version__
-from ._wire import Unreadable
 from .errors import ConfigurationError
 
 CLOSING = 2.0
@@ -215,14 +214,7 @@ class Transport:
                 raise
             # Nobody cancelled this task: aiohttp cancels look-ups that are under way when a session is closed.
             return _ended(watch, reply, error, seconds)
-        if body is None:
-            return Answer(reply=reply, broken=_unusable(f"the reply is larger than {most // 2**20} MiB"))
-        if (encoding := reply.headers.get("Content-Encoding")) is not None:
-            try:
-                body = unpack(body, encoding, most)
-            except Unreadable as error:
-                return Answer(reply=reply, broken=_unusable(str(error)))
-        return Answer(reply=attrs.evolve(reply, body=body))
+        return answer(reply, body, most)
 
     def enter(self) -> None:
         """Count one more `with` block, and allow requests again after a close."""
@@ -416,10 +408,6 @@ def _cause(error: BaseException) -> BaseException | None:
         link.__traceback__ = None
         links += [one for one in (link.__cause__, link.__context__) if one and id(one) not in seen]
     return error
-
-
-def _unusable(why: str) -> Broken:
-    return Broken(happened=Happened.REPLIED, kind="response", why=why)
 
 
 def _name(error: BaseException) -> str:

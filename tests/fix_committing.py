@@ -191,6 +191,7 @@ class Listener:
             for end in ends:
                 if isinstance(end, Exception):
                     raise end
+            await asyncio.sleep(0)  # from 3.12 on, waiting for what has ended gives its callbacks no turn
 
     async def aclose(self) -> None:
         await self._stop_accepting()

@@ -11,7 +11,7 @@ from .. import _endpoints
 from .._request import Caller
 from .._response import RawResponse
 from .._secrets import hide
-from ..bulk import BulkOutcome, BulkProgress, BulkResult, Exact, engine
+from ..bulk import BulkOutcome, BulkProgress, BulkResult, Exact, engine, options
 from ..models import (
     UNSET,
     Assistant,
@@ -227,7 +227,7 @@ class AsyncAssistants:
         the result so far, if the input itself raises.
         """
         specs = hide(specs)
-        chosen = engine.options(
+        chosen = options.checked(
             max_concurrency=max_concurrency,
             journal=journal,
             on_progress=on_progress,
@@ -256,7 +256,7 @@ class AsyncAssistants:
         once. If the input itself raises, so does the stream, after the outcomes of what it gave.
         """
         specs = hide(specs)
-        chosen = engine.options(
+        chosen = options.checked(
             max_concurrency=max_concurrency,
             journal=journal,
             on_progress=on_progress,
@@ -287,7 +287,7 @@ class AsyncAssistants:
         what `create_many` raises; `JournalError` also if the original is no longer what it was when the
         journal was begun.
         """
-        chosen = engine.options(
+        chosen = options.checked(
             max_concurrency=max_concurrency,
             journal=journal,
             on_progress=on_progress,
