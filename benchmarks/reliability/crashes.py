@@ -7,6 +7,7 @@ what the job said of it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import random
 import signal
@@ -55,7 +56,8 @@ async def _killed_at_random(name: str, plan: Plan, *, share: float, late: bool, 
                 process = start(plan, where)
                 seen += int(chance.uniform(0.2, 1.5) * plan.count / (kills + 1))
                 await _created(box, seen, process.sentinel)
-                os.kill(process.pid, signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):  # it came to its end first
+                    os.kill(process.pid, signal.SIGKILL)
                 killed += await finish(process) == -signal.SIGKILL
             status = await finish(start(plan, where))
             await box.quiet()
