@@ -25,7 +25,7 @@ from tests.hostile.case import Case, id_for, next_id
 from tests.hostile.server import running
 from tests.hostile.table import CASES
 
-AT_ONCE = 24
+AT_ONCE = 12
 SHORT = 0.8
 """Seconds that a call may take which meets a server that does not end."""
 LONG = 5.0
