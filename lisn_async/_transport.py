@@ -189,7 +189,6 @@ class Transport:
         own = getattr(pool.session, "_middlewares", ())  # a list given here replaces the session's own
         watch = _Watch(can_tell=not own, is_borrowed=self._borrowed is not None)
         task = asyncio.current_task()
-        cancels = task.cancelling() if task else 0
         reply: Reply | None = None
         try:
             async with asyncio.timeout(seconds):
@@ -210,7 +209,7 @@ class Transport:
         except _TROUBLE as error:
             return _ended(watch, reply, error, seconds)
         except asyncio.CancelledError as error:
-            if task is None or task.cancelling() > cancels:
+            if task is None or task.cancelling():
                 raise
             # Nobody cancelled this task: aiohttp cancels look-ups that are under way when a session is closed.
             return _ended(watch, reply, error, seconds)

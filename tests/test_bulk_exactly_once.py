@@ -106,7 +106,7 @@ async def test_a_listing_that_fails_leaves_the_item_unknown_with_the_reason(
     async with AsyncLisn(sandbox.token, base_url=sandbox.base_url) as client:
         result = await client.assistants.create_many([spec(1)], settle=0)
     [outcome] = result.unknown
-    assert "the listing failed" in "".join(outcome.error.__notes__)
+    assert "the listing failed" in str(outcome.error)
     assert names(sandbox) == {"n1": 1}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import pickle
 import subprocess
 import sys
 from collections import Counter
@@ -185,3 +186,32 @@ async def test_what_was_never_sent_leaves_no_line_that_cannot_be_read(
     assert sandbox.assistants() == []
     memory = read((tmp_path / "j").read_bytes())
     assert {past.state for past in memory.items.values()} == {"unsent"}
+
+
+async def test_a_wrong_input_that_was_refused_does_not_spoil_the_journal_for_the_right_one(
+    sandbox: Sandbox, client: AsyncLisn, tmp_path: Path
+) -> None:
+    right = [spec(n) for n in range(3)]
+    wrong = [spec(n + 100) for n in range(60)]
+    await client.assistants.create_many(right, journal=tmp_path / "j")
+    for _ in range(2):
+        with pytest.raises(JournalError, match="item 0 is not the one"):
+            await client.assistants.create_many(wrong, journal=tmp_path / "j")
+        assert len((await client.assistants.create_many(right, journal=tmp_path / "j")).created) == 3
+    longer = [*right, *(spec(n) for n in range(3, 60))]
+    assert len((await client.assistants.create_many(longer, journal=tmp_path / "j")).created) == 60
+    assert names(sandbox) == {f"n{n}": 1 for n in range(60)}
+
+
+async def test_an_error_that_tells_why_an_item_is_unknown_tells_it_after_pickling_too(
+    sandbox: Sandbox, client: AsyncLisn
+) -> None:
+    sandbox.faults = [
+        {"do": "reset", "when": "after", "operation": "create"},
+        {"do": "status", "status": 403, "operation": "list", "skip": 1, "times": None},
+    ]
+    result = await client.assistants.create_many([spec(1)], settle=0)
+    [outcome] = result.unknown
+    assert "could not be told whether it exists: the listing failed" in str(outcome.error)
+    assert str(pickle.loads(pickle.dumps(outcome.error))) == str(outcome.error)
+    assert "<1 unknown>" in repr(result)

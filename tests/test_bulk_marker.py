@@ -103,7 +103,7 @@ async def test_a_name_that_is_refused_leaves_the_item_unknown_with_its_assistant
     result = await client.assistants.create_many([spec(1)], journal=tmp_path / "j", exact="marker")
     [outcome] = result.unknown
     assert outcome.assistant.id == sandbox.assistants()[0]["id"]
-    assert "could not be given its name" in "".join(outcome.error.__notes__)
+    assert "could not be given its own" in str(outcome.error)
     again = await client.assistants.create_many([spec(1)], journal=tmp_path / "j", exact="marker")
     assert len(again.created) == 1
     assert names(sandbox) == {"n1": 1}

@@ -42,6 +42,23 @@ def test_what_was_created_after_it_had_been_given_up_is_said_and_is_no_success(
     assert late in done.stderr
 
 
+def test_with_a_surplus_the_journal_stays_so_that_the_same_command_does_not_double_everything(
+    here: Any, lisn_sandbox: Sandbox, tmp_path: Path
+) -> None:
+    lisn_sandbox.faults = [{"do": "reset", "when": "late", "delay": 0.6, "operation": "create"}]
+    file = table(tmp_path, "name,system_prompt\na,1\nb,2\n")
+    command = ("import", file, *PLAN, "--settle", "0.4")
+    first = here(*command)
+    assert "every row exists; look at the 1 more" in first.stderr
+    assert here(*command).returncode == 1
+    assert len(lisn_sandbox.assistants()) == 3, "nothing was made by the second run"
+    twice = [row["id"] for row in lisn_sandbox.assistants() if names(lisn_sandbox).count(row["name"]) == 2]
+    [late] = [one for one in twice if one in first.stderr]
+    here("assistants", "delete", late)
+    assert here(*command).returncode == 0
+    assert not Path(f"{file}.journal").exists()
+
+
 def test_many_copies_are_listed_and_a_journal_finishes_them(
     here: Any, lisn_sandbox: Sandbox, tmp_path: Path
 ) -> None:

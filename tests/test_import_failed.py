@@ -204,3 +204,22 @@ def test_failed_rows_that_cannot_be_written_hide_nothing_else(
     assert "the failed rows could not be written: " in done.stderr
     assert (json.loads(done.stdout)["created"], json.loads(done.stdout)["failed_file"]) == (1, None)
     assert [path.name for path in tmp_path.iterdir()] == ["in.csv"]
+
+
+TEXT = ["--set", "type=text", "--set", "llm_provider=openai"]
+
+
+def test_failed_rows_that_were_mended_are_never_overwritten(
+    here: Any, lisn_sandbox: Sandbox, tmp_path: Path
+) -> None:
+    file = table(tmp_path, "name,system_prompt\na,1\nb,2\nc,3\n")
+    failed = tmp_path / "in.failed.csv"
+    lisn_sandbox.faults = [{"status": 403, "operation": "create", "times": None}]
+    for _ in range(2):  # as it was written, it is written again
+        assert here("import", file, *TEXT).returncode == 1
+    failed.write_text(failed.read_text().replace("a,1", "a-mended,1"))
+    sent = len(lisn_sandbox.seen)
+    again = here("import", file, *TEXT)
+    assert (again.returncode, len(lisn_sandbox.seen)) == (2, sent)
+    assert "in.failed.csv was changed since the last run wrote it" in again.stderr
+    assert "a-mended" in failed.read_text()

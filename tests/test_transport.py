@@ -701,3 +701,20 @@ async def test_an_error_does_not_keep_itself_alive(sandbox: Sandbox) -> None:
         sandbox.token,
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+async def test_a_cancellation_that_is_on_its_way_when_a_call_begins_ends_it(
+    sandbox: Sandbox, client: AsyncLisn
+) -> None:
+    """Asked for before the call, it is delivered at the call's first wait: whose it is must not be mistaken."""
+
+    async def begin(call_: Any) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        await call_
+
+    for made in (client.assistants.create(**SPEC), client.assistants.list()):
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.create_task(begin(made))
+    assert sandbox.assistants() == []

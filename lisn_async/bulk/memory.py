@@ -27,6 +27,11 @@ class Past:
     assistant_id: str | None = None
     was_absent: bool = False
 
+    @property
+    def had_no_effect(self) -> bool:
+        """Whether nothing was ever made of it, so that another item may take its place."""
+        return self.state == "unsent" and not self.was_absent
+
 
 @attrs.define
 class Memory:

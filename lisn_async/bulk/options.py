@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from os import PathLike
 from typing import TypeAlias, get_args
@@ -43,6 +44,8 @@ def checked(
         positive_seconds("settle", settle)
     if on_progress is not None and not callable(on_progress):
         raise ConfigurationError(f"on_progress must be callable, not {type(on_progress).__name__}")
+    if inspect.iscoroutinefunction(on_progress):
+        raise ConfigurationError("on_progress must be a plain function: nobody would await its coroutine")
     if exact not in get_args(Exact):
         raise ConfigurationError(f"exact must be one of {', '.join(get_args(Exact))}, not {exact!r}")
     return Options(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Literal, TypeAlias
 
@@ -57,8 +58,13 @@ class BulkProgress:
 
     @property
     def rate(self) -> float:
-        """Items per second since the run began."""
-        return self.done / self.elapsed if self.elapsed > 0 else 0.0
+        """Items per second since the run began, without those of an earlier run."""
+        return (self.done - self.resumed) / self.elapsed if self.elapsed > 0 else 0.0
+
+
+def _counts(outcomes: list[BulkOutcome]) -> str:
+    counts = Counter(outcome.status for outcome in outcomes)
+    return "<" + ", ".join(f"{count} {status}" for status, count in counts.items()) + ">"
 
 
 @attrs.frozen
@@ -70,7 +76,7 @@ class BulkResult:
     these and those of the outcomes; None where that was not to be feared, or could be seen.
     """
 
-    outcomes: list[BulkOutcome] = attrs.field(repr=lambda outcomes: f"<{len(outcomes)}>")
+    outcomes: list[BulkOutcome] = attrs.field(repr=_counts)
     surplus: list[Assistant] = attrs.field(factory=list, repr=lambda found: f"<{len(found)}>")
     doubt: str | None = None
 

@@ -291,6 +291,8 @@ class Run:
 
     def _past_of(self, item: Item, job: Job | ValidationError) -> Past | None:
         past = self._past.pop(item.index, None)
+        if past is not None and past.had_no_effect:
+            return past  # whatever it was
         if past is not None and (isinstance(job, ValidationError) or fingerprint(job.item) != past.item):
             raise JournalError(
                 f"item {item.index} is not the one that the journal remembers at this place:"
@@ -299,10 +301,11 @@ class Run:
         return past
 
     def _check_all_were_given(self) -> None:
-        if self._past and self._source.error is None:
+        left = [index for index, past in self._past.items() if not past.had_no_effect]
+        if left and self._source.error is None:
             raise JournalError(
-                f"the journal knows {len(self._past)} items that the input no longer has,"
-                f" the first at index {min(self._past)}: it belongs to another input"
+                f"the journal knows {len(left)} items that the input no longer has,"
+                f" the first at index {min(left)}: it belongs to another input"
             )
 
     def _seconds_since_written(self) -> float:
@@ -337,7 +340,10 @@ class Run:
     def unfinished(self, job: Job) -> None:
         """The job's assistant was made but could not be given its name; `job.error` says why."""
         if job.error is not None:
-            job.error.add_note("bulk: it was made, under a marker, and could not be given its name")
+            made = job.made.id if job.made is not None else ""
+            job.error.message += (
+                f"; {made} was made under the name {job.marker} and could not be given its own"
+            )
         self._hand_over(job.outcome("unknown", assistant=job.made, error=job.error))
 
     def lost(self, job: Job, *, may_be_running: bool) -> None:

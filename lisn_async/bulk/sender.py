@@ -183,8 +183,10 @@ class Sender:
     async def _note(self, job: Job) -> None:
         """Have on the disk that an item is about to be sent, not long before it is."""
         if self._journal is not None and time.monotonic() - job.noted_at > FRESH:
+            job.noted_at = (
+                time.monotonic()
+            )  # before the wait: if that is cancelled, the line has to be taken back
             await self._journal.sent(job.index, fingerprint(job.item))
-            job.noted_at = time.monotonic()
 
     def _forget(self, job: Job) -> None:
         """Note that an item that was to be sent had no effect, or was not sent at all."""

@@ -270,7 +270,7 @@ def unsettled(job: Job, doubt: str, what: str = EARLIER) -> LisnError:
         1,
         True,
     )
-    error.add_note(f"bulk: not settled: {doubt}")
+    error.message += f"; it could not be told whether it exists: {doubt}"
     if job.marker is not None:
-        error.add_note(f"bulk: if it exists, its name is {job.marker}, or what the service made of that")
+        error.message += f"; if it does, its name is {job.marker}, or what the service made of that"
     return error

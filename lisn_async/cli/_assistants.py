@@ -250,6 +250,5 @@ async def duplicate(
             result = await client.assistants.duplicate_many(assistant_id, count, journal=journal)
     _show_all([outcome.assistant for outcome in result.created if outcome.assistant], json, with_secrets)
     for outcome in result.failed + result.unknown:
-        notes = getattr(outcome.error, "__notes__", ())
-        _output.say("; ".join([f"copy {outcome.index + 1}: {outcome.status}: {outcome.error}", *notes]))
+        _output.say(f"copy {outcome.index + 1}: {outcome.status}: {outcome.error}")
     return DONE if len(result.created) == count and not result.surplus else SOME_FAILED

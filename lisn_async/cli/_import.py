@@ -128,7 +128,7 @@ def import_(
             if json:
                 _output.print_json({"dry_run": dry_run, "valid": job.total, **job.summary(checked.problems)})
             return SOME_FAILED if checked.bad else DONE
-        place.prepare(is_ours=kept.exists)
+        place.prepare(kept.path)
         kept.prepare(fresh=fresh)
         options = {
             "max_concurrency": max_concurrency,
@@ -155,14 +155,16 @@ def _end(
     job: Job, checked: Checked, journal: ImportJournal, failed: FailedRows, place: FailedPlace, *, json: bool
 ) -> int:
     """Says what became of the rows; the journal goes last, when nothing can get lost any more."""
-    goes = journal.goes_after(everything_created=job.is_complete, anything_sent=job.handed_out > 0)
+    goes = journal.goes_after(
+        everything_created=job.is_complete and not job.surplus, anything_sent=job.handed_out > 0
+    )
     stays = None if goes else journal.path
     message = _explain(job.error, journal, place) if job.error else None
     failed_file = None
     if job.new or job.failed or job.unknown or not (job.error or job.interrupted):
         report_job(job)
     if not job.error and (job.handed_out or job.is_complete):
-        failed_file = write_failed(failed, place, checked.columns)
+        failed_file = write_failed(failed, place, checked.columns, journal.path)
     if message:
         _output.complain(message)
     report_rest(job, stays, failed_file)

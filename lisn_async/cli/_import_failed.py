@@ -32,17 +32,41 @@ class FailedPlace:
     is_named: bool
     format: FileFormat
 
-    def prepare(self, *, is_ours: bool) -> None:
+    def prepare(self, journal: str | None) -> None:
         """Makes sure that nothing of somebody else's will be overwritten. Raises `UsageError`, nothing is sent.
 
-        What lies there is ours if this run continues, or starts over, an import that left it there.
+        What lies there is ours if this run continues, or starts over, an import that left it there, and if nobody
+        has worked on it since.
         """
-        if is_ours or not self.holds_something:
+        if not self.holds_something:
             return
+        if journal is not None and Path(journal).exists():
+            if self._changed_at() <= Path(journal).stat().st_mtime_ns:
+                return
+            raise UsageError(
+                f"{self.path} was changed since the last run wrote it. If it is mended, import it with the same --map"
+                " and --set, and not this input again; else move it away. Nothing was sent"
+            )
         raise UsageError(
             f"{self.path} is there already, where the rows would go that fail now: if it is of an earlier import,"
             " import or remove it first; or name another place with --failed FILE. Nothing was sent"
         )
+
+    def stamp(self, journal: str | None) -> None:
+        """Marks what was just written as untouched: not younger than the journal it goes with."""
+        if journal is None or not Path(journal).exists():
+            return
+        written = Path(journal).stat().st_mtime_ns
+        for path in self._files():
+            os.utime(path, ns=(written, written))
+
+    def _changed_at(self) -> int:
+        return max(path.stat().st_mtime_ns for path in self._files())
+
+    def _files(self) -> list[Path]:
+        assert self.path is not None
+        path = Path(self.path)
+        return sorted(path.iterdir()) if path.is_dir() else [path]
 
     def remove(self) -> None:
         """Removes what an earlier run left beside the input, now that nothing of it is left to do."""
@@ -189,7 +213,9 @@ class FailedRows:
         return SECRET in (column, self.columns.field_of(column))
 
 
-def write_failed(rows: FailedRows, place: FailedPlace, columns: Mapping[str, None]) -> str | None:
+def write_failed(
+    rows: FailedRows, place: FailedPlace, columns: Mapping[str, None], journal: str | None
+) -> str | None:
     """Writes the failed rows, and says so; returns the path, or None where nothing was written."""
     if place.path is None:
         return None
@@ -203,6 +229,7 @@ def write_failed(rows: FailedRows, place: FailedPlace, columns: Mapping[str, Non
             save_folder(rows.by_file_name(), place.path)
         else:
             save_records(rows, place.path, place.format, list(columns), force=True, private=True)
+        place.stamp(journal)
     except FileError as error:
         _output.complain(
             f"the failed rows could not be written: {error}. Name another place with --failed FILE"

@@ -80,7 +80,7 @@ class Job:
         if not self.keep_all and len(self.trouble) >= MOST_SHOWN:
             return
         name = getattr(outcome.spec, "name", None)
-        error = "; ".join([str(outcome.error), *getattr(outcome.error, "__notes__", ())])
+        error = str(outcome.error)
         self.trouble.append({"where": where, "name": name, "status": outcome.status, "error": error})
 
     def progress(self, seconds: float) -> "BulkProgress":

@@ -50,6 +50,11 @@ def report_rest(job: Job, journal: str | None, failed_file: str | None) -> None:
     """How to go on, if anything is left to do. `journal` is the one that stays."""
     if job.interrupted:
         _output.say(f"interrupted: {_under_way(job, journal)}{_how_to_finish(job, journal)}")
+    elif journal and job.is_complete and job.surplus:
+        _output.say(
+            f"every row exists; look at the {job.surplus:,} more, delete what is too much (`lisn assistants delete ID`),"
+            f" and then {journal}"
+        )
     elif journal and not job.error and (job.failed or job.unknown):
         instead = " (that, or the file of failed rows: not both)" if failed_file else ""
         _output.say(

@@ -61,7 +61,11 @@ class Fault:
 
     Modifiers, which a request can meet besides a breakage, one of each sort:
     `lag` hides assistants younger than `seconds` from a listing; `partial` cuts a listing to `count` rows and does
-    not say so; `rewrite` stores and shows something else than was sent (`how`).
+    not say so; `rewrite` stores and shows something else than was sent (`how`: trim, lower, short).
+
+    `when` is "before" or "after" the request is carried out, or "late": it is carried out `delay` seconds after
+    the fault has struck. `operation` narrows it to list, create, get, update, delete or duplicate; `skip` lets so
+    many pass first; `times` is how many it hits (None: for ever); `probability` is the chance to hit each.
     """
 
     do: Do = attrs.field(default="status", validator=fields.one_of(DO))
