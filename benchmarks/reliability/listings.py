@@ -37,7 +37,7 @@ class Case:
 
 
 def _cases(count: int) -> list[Case]:
-    late = max(1.0, count / 700)  # longer than it takes to send them all
+    late = round(max(1.0, count / 700), 1)  # longer than it takes to send them all
     lists = {"operation": "list", "times": None}
     creates = {"operation": "create", "times": None}
     lag, partial = {"do": "lag", **lists}, {"do": "partial", "count": count // 4, **lists}
@@ -103,12 +103,12 @@ async def _row(plan: Plan, case: Case) -> Row:
 async def _write(
     client: AsyncLisn, what: str, plan: Plan, fields: Sequence[dict[str, Any]]
 ) -> list[Assistant]:
-    """What somebody else writes meanwhile: one assistant for every ten of the job's."""
+    """What somebody else writes meanwhile: one assistant for every ten of the job's, under markers, to claim none of it."""
     made = []
     for one in fields[::10] if what else ():
         other = {**one, "name": f"foreign {one['name']}", "system_prompt": "of somebody else"}
         raw = AssistantCreate(**(one if what == "equal" else other))
-        result = await client.assistants.create_many([raw], settle=0.0, max_concurrency=1)
+        result = await client.assistants.create_many([raw], settle=0.0, max_concurrency=1, exact="marker")
         made += [outcome.assistant for outcome in result.outcomes if outcome.assistant]
     return made
 
