@@ -103,7 +103,7 @@ async def _row(plan: Plan, case: Case) -> Row:
 async def _write(
     client: AsyncLisn, what: str, plan: Plan, fields: Sequence[dict[str, Any]]
 ) -> list[Assistant]:
-    """What somebody else writes meanwhile: one assistant for every ten of the job's, under markers, to claim none of it."""
+    """What somebody else writes meanwhile: one for every ten of the job's, under markers, to claim none of them."""
     made = []
     for one in fields[::10] if what else ():
         other = {**one, "name": f"foreign {one['name']}", "system_prompt": "of somebody else"}
