@@ -25,6 +25,6 @@ def test_the_command_prints_its_table_and_writes_it(
     assert main(["--tiny", "--only", "peers", "--results", str(tmp_path)]) == 0
     [line] = capsys.readouterr().out.splitlines()
     assert line.startswith("R6   ok       ")
-    written = json.loads((tmp_path / "reliability-part.json").read_text())
+    written = json.loads((tmp_path / "reliability-tiny-part.json").read_text())
     assert [row["name"] for row in written["rows"]] == ["R6"]
-    assert "| R6 |" in (tmp_path / "reliability-part.md").read_text()
+    assert "| R6 |" in (tmp_path / "reliability-tiny-part.md").read_text()
