@@ -25,9 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """0 if every promise was met, 1 if one was not."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.reliability", description=__doc__)
     size = parser.add_mutually_exclusive_group()
-    size.add_argument(
-        "--full", action="store_true", help="the numbers of the README, about ten minutes"
-    )
+    size.add_argument("--full", action="store_true", help="the numbers of the README, about ten minutes")
     size.add_argument("--tiny", action="store_true", help="a few items, to see that it runs")
     parser.add_argument("--only", nargs="+", choices=EXPERIMENTS, help="some of the experiments")
     parser.add_argument("--results", type=Path, default=RESULTS, help="the folder to write to")
