@@ -84,20 +84,28 @@ class Answer:
     broken: Broken | None = None
 
 
-def answer(reply: Reply, body: bytes | bytearray | None, most: int) -> Answer:
-    """The reply with its body, unpacked; None stands for one of more than `most` bytes."""
+def answer(
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes | bytearray | None = None,
+    most: int = 0,
+    broken: Broken | None = None,
+) -> Answer:
+    """The reply with its body, unpacked. Without `broken` that tells why there is none, no body means one
+    of more than `most` bytes.
+    """
     if body is None:
-        return _unusable(reply, f"the reply is larger than {most // 2**20} MiB")
-    encoding = reply.headers.get("Content-Encoding")
-    try:
-        body = body if encoding is None else unpack(body, encoding, most)
-    except Unreadable as error:
-        return _unusable(reply, str(error))
-    return Answer(reply=attrs.evolve(reply, body=body))
+        broken = broken or _unusable(f"the reply is larger than {most // 2**20} MiB")
+    elif (encoding := headers.get("Content-Encoding")) is not None:
+        try:
+            body = unpack(body, encoding, most)
+        except Unreadable as error:
+            body, broken = None, _unusable(str(error))
+    return Answer(reply=Reply(status=status, headers=headers, body=body), broken=broken)
 
 
-def _unusable(reply: Reply, why: str) -> Answer:
-    return Answer(reply=reply, broken=Broken(happened=Happened.REPLIED, kind="response", why=why))
+def _unusable(why: str) -> Broken:
+    return Broken(happened=Happened.REPLIED, kind="response", why=why)
 
 
 @attrs.frozen(kw_only=True)
