@@ -41,6 +41,11 @@ class Outgoing(Payload):
     written = False
     is_first = True
 
+    @property
+    def found_stale(self) -> bool:
+        """Whether the kept-alive connection was no good, which was seen in time: another may be."""
+        return not self.written and not self.is_first
+
     def was_unsent(self, error: BaseException) -> bool:
         """Whether a request that failed certainly sent nothing."""
         return not self.written
@@ -50,6 +55,7 @@ class Head:
     """What all requests with a body, or all without, begin with: their headers, also as bytes."""
 
     def __init__(self, base_url: str, headers: Mapping[str, str]) -> None:
+        self.number = len(headers)
         self.headers = CIMultiDict({"Host": URL(base_url).host_port_subcomponent or "", **headers})
         self._lines = Payload("".join(f"{name}: {self.headers[name]}\r\n" for name in self.headers).encode())
 
@@ -97,19 +103,39 @@ def _write(protocol: Any, outgoing: Outgoing, whole: Payload) -> None:
 
 
 def request_class(bare: Head, with_body: Head, outbox: Outbox) -> type[aiohttp.ClientRequest]:
-    """The `request_class` of a session whose requests have these heads, and an `Outgoing` as their data."""
+    """The `request_class` of a session whose requests have these heads, and an `Outgoing` as their data.
+
+    aiohttp makes the first request of each kind from its arguments, which are always the same but for URL and
+    data; the others are copies of it. A tool that traces the session or adds headers gets aiohttp's own way.
+    """
+    first: dict[tuple[str, bool], _TemplateRequest] = {}
 
     def request(method: str, url: URL, **given: Any) -> _Request:
         body = given["data"]
-        if given["proxy"] is None and len(body) <= AT_ONCE:
-            return _TemplateRequest(method, url, head=with_body if body else bare, outbox=outbox, **given)
-        return _Request(method, url, **given)
+        head = with_body if body else bare
+        is_usual = len(given["headers"]) == head.number and given["proxy"] is None and not given["traces"]
+        if not is_usual or len(body) > AT_ONCE:
+            return _Request(method, url, **given)
+        kind = (method, bool(body))
+        if kind not in first:
+            first[kind] = _TemplateRequest(method, url, head=head, outbox=outbox, **given)
+        return first[kind].copy(url, body)
 
     return cast("type[aiohttp.ClientRequest]", request)
 
 
+async def make_final(
+    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    """A client middleware that makes every failure final for aiohttp, also that of a proxy's tunnel."""
+    try:
+        return await handler(request)
+    except (aiohttp.ClientError, OSError) as error:
+        raise Failed from error
+
+
 class Response(aiohttp.ClientResponse):
-    """A response whose failures are final for aiohttp."""
+    """A response whose failures are final for aiohttp, at less cost than with a middleware."""
 
     async def start(self, connection: Any) -> aiohttp.ClientResponse:
         try:
@@ -141,6 +167,14 @@ class _TemplateRequest(_Request):
         self._head = head
         self._outbox = outbox
         super().__init__(method, url, **given)
+
+    def copy(self, url: URL, outgoing: Outgoing) -> _TemplateRequest:
+        """The same request for another URL and with another body."""
+        copy = object.__new__(_TemplateRequest)
+        copy.__dict__.update(self.__dict__)
+        copy.url = copy.original_url = url
+        copy._outgoing = outgoing
+        return copy
 
     async def send(self, conn: Any) -> aiohttp.ClientResponse:
         whole = self._head.with_body(self.method, self.url.raw_path_qs, self._outgoing)

@@ -32,9 +32,9 @@ from yarl import URL
 from ._broken import NEVER_WRITTEN, broken, cut_off
 from ._config import Settings
 from ._limits import Limits
-from ._outgoing import Failed, Head, Outbox, Outgoing, Response, as_aiohttp_takes, request_class
+from ._outgoing import Failed, Head, Outbox, Outgoing, Response, as_aiohttp_takes, make_final, request_class
 from ._request import Request
-from ._response import Answer, Broken, answer
+from ._response import Broken, Reply, reply_of
 from ._secrets import Secret
 from ._unpack import ACCEPTED
 from ._version import __version__
@@ -71,10 +71,7 @@ class _Watch:
         self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
     ) -> aiohttp.ClientResponse:
         self.request = request
-        try:
-            return await handler(request)
-        except (aiohttp.ClientError, OSError) as error:
-            raise Failed from error
+        return await make_final(request, handler)
 
     def was_unsent(self, error: BaseException) -> bool:
         """Whether a failed request certainly sent nothing."""
@@ -114,7 +111,9 @@ class Transport:
         Waiting here and not in aiohttp keeps the wait out of what the server is given. Raises
         `ConfigurationError` if the client is closed.
         """
-        pool = await self._pool()
+        pool = self._pools.get(asyncio.get_running_loop())
+        if pool is None or pool.session.closed:
+            pool = await self._new_pool()
         if ends == math.inf:
             await pool.slots.acquire()
             return pool
@@ -125,7 +124,9 @@ class Transport:
             return None
         return pool
 
-    async def exchange(self, pool: Pool, request: Request[Any], seconds: float) -> Answer | Broken:
+    async def exchange(
+        self, pool: Pool, request: Request[Any], seconds: float, most_stale: int = MOST_STALE
+    ) -> Reply | Broken:
         """What became of one request within `seconds`; the caller holds a slot of the pool."""
         sending: Outgoing | _Watch
         if self._borrowed is None:
@@ -138,15 +139,22 @@ class Transport:
         try:
             with pool.limits.within(seconds):
                 if isinstance(sending, Outgoing):
-                    response = await self._request(pool, request, sending)
+                    response = await pool.session.request(
+                        request.method,
+                        URL(self.url(request), encoded=True),
+                        data=sending,
+                        headers=self._json_headers if sending else self._headers,
+                        **self._options,
+                    )
                 else:
                     response = await self._request_borrowed(pool, request, (sending, *own))
                 most = request.max_reply if 200 <= response.status < 300 else LONGEST_ERROR
                 body = await _read(response, most)
-            return answer(response.status, response.headers, body, most)
+            return reply_of(response.status, response.headers, body, most)
             # No exception is kept in a local beyond its handler: it would hold itself through this frame.
         except Failed as failed:
-            return self._ended(sending, response, failed.__cause__ or failed, seconds)
+            if not (most_stale and isinstance(sending, Outgoing) and sending.found_stale):
+                return self._ended(sending, response, failed.__cause__ or failed, seconds)
         except _TROUBLE as error:
             return self._ended(sending, response, error, seconds)
         except asyncio.CancelledError as error:
@@ -155,20 +163,7 @@ class Transport:
                 raise
             # Nobody cancelled this task: aiohttp cancels look-ups that are under way when a session is closed.
             return self._ended(sending, response, error, seconds)
-
-    async def _request(self, pool: Pool, request: Request[Any], outgoing: Outgoing) -> aiohttp.ClientResponse:
-        url = URL(self.url(request), encoded=True)
-        headers = self._json_headers if outgoing else self._headers
-        for again in range(MOST_STALE, -1, -1):
-            try:
-                return await pool.session.request(
-                    request.method, url, data=outgoing, headers=headers, **self._options
-                )
-            except Failed:
-                # A kept-alive connection that was no good, found before anything was sent: take another.
-                if outgoing.written or outgoing.is_first or not again:
-                    raise
-        raise AssertionError("unreachable")
+        return await self.exchange(pool, request, seconds, most_stale - 1)
 
     async def _request_borrowed(
         self, pool: Pool, request: Request[Any], middlewares: tuple[aiohttp.ClientMiddlewareType, ...]
@@ -191,9 +186,9 @@ class Transport:
         response: aiohttp.ClientResponse | None,
         error: BaseException,
         seconds: float,
-    ) -> Answer | Broken:
+    ) -> Reply | Broken:
         if response is not None:
-            return answer(response.status, response.headers, broken=cut_off(error))
+            return Reply(status=response.status, headers=response.headers, body=None, broken=cut_off(error))
         unsent = sending.was_unsent(error)
         return broken(error, seconds, unsent=unsent, is_borrowed=self._borrowed is not None)
 
@@ -226,11 +221,8 @@ class Transport:
         """The URL that a request goes to."""
         return self._settings.base_url + request.path
 
-    async def _pool(self) -> Pool:
+    async def _new_pool(self) -> Pool:
         loop = asyncio.get_running_loop()
-        pool = self._pools.get(loop)
-        if pool is not None and not pool.session.closed:
-            return pool
         if self._closed:
             raise ConfigurationError("this client is closed; make another, or enter it again with `with`")
         slots = asyncio.Semaphore(self._settings.max_connections)
@@ -263,6 +255,7 @@ class Transport:
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
             request_class=request_class(bare, with_body, outbox),
             response_class=Response,
+            middlewares=() if settings.proxy is None else (make_final,),
             auto_decompress=False,
             skip_auto_headers=_NOT_GUESSED,
         )
@@ -315,9 +308,8 @@ def _options(settings: Settings, session: aiohttp.ClientSession | None) -> Mappi
 async def _read(response: aiohttp.ClientResponse, most: int) -> bytes | bytearray | None:
     """The body as it travelled: None, and the connection closed, if it exceeds `most` bytes."""
     content = response.content
-    body: bytes | bytearray
     try:
-        body = await content.readany()
+        body: bytes | bytearray = await content.readany()
         while len(body) <= most and not content.at_eof():
             if type(body) is bytes:
                 body = bytearray(body)  # grows in place: joining pieces would hold everything twice
