@@ -1,91 +1,100 @@
-"""CPU of the client per `create()`, relative to plain aiohttp as people write it: `python -m benchmarks.create`.
-
-Both sides send the same fields at the same concurrency to the same responder, in turns; the figure is the
-median ratio of user + system time, with its quartiles.
-"""
+"""S1, S2, S3: CPU and wall time of one `create()`, 64 at a time, beside plain aiohttp and other libraries."""
 
 from __future__ import annotations
 
-import argparse
-import asyncio
-import resource
-import statistics
-from collections.abc import Awaitable, Callable
+from collections.abc import Sequence
 
-import aiohttp
-
+from benchmarks import results
+from benchmarks.measuring import Contestant, Effort, race
 from benchmarks.responder import responder
-from lisn_async import AsyncLisn
+from benchmarks.results import Figure, Options, Row
 
-PROMPT = "p" * 1500
-
-
-async def _spread(call: Callable[[int], Awaitable[object]], calls: int, concurrency: int) -> None:
-    numbers = iter(range(calls))
-
-    async def work() -> None:
-        for number in numbers:
-            await call(number)
-
-    await asyncio.gather(*(work() for _ in range(concurrency)))
-
-
-async def plain(base_url: str, calls: int, concurrency: int) -> None:
-    """Ten lines of aiohttp, as a user would write them."""
-    headers = {"Authorization": "Bearer token"}
-    async with aiohttp.ClientSession() as session:
-
-        async def call(number: int) -> None:
-            fields = {"name": f"n{number}", "type": "text", "llm_provider": "openai", "system_prompt": PROMPT}
-            async with session.post(f"{base_url}/v1/assistants", json=fields, headers=headers) as response:
-                await response.json()
-
-        await _spread(call, calls, concurrency)
+UVLOOP = " on uvloop"
+OTHERS = {
+    "sockets": "raw sockets, nothing encoded or decoded",
+    "tuned": "aiohttp tuned by hand, no errors handled",
+    "typed": "the same with cattrs",
+    "httpx": "httpx",
+    "openai_aiohttp": "openai with its aiohttp extra",
+    "openai": "openai",
+    "vapi": "vapi_server_sdk",
+}
+PEERS = {
+    "httpx": ("httpx",),
+    "openai": ("openai",),
+    "openai_aiohttp": ("openai", "aiohttp"),
+    "vapi": ("vapi_server_sdk",),
+}
+ON_UVLOOP = ("lisn", "plain", "tuned", "typed", "sockets")
 
 
-async def ours(base_url: str, calls: int, concurrency: int) -> None:
-    """The same through the SDK, with its defaults."""
-    async with AsyncLisn("token", base_url=base_url) as client:
+def run(options: Options) -> list[Row]:
+    """All rows."""
+    effort = Effort(
+        rounds=options.rounds or options.pick(tiny=2, quick=7, full=21),
+        seconds=options.pick(tiny=0, quick=15, full=30) / 100,
+        calls=options.calls,
+        warm_up=options.concurrency,
+    )
+    with responder() as url:
+        ran = race(list(_contestants(url, options)), effort, peers=options.peers)
+    rows = [
+        ran.row("S1", "CPU per create / plain aiohttp", "lisn", "plain", goal=0.80),
+        ran.row("S1", "wall per create / plain aiohttp", "lisn", "plain", "wall"),
+        ran.row(
+            "S2",
+            "CPU per create, uvloop / plain aiohttp, uvloop",
+            f"lisn{UVLOOP}",
+            f"plain{UVLOOP}",
+            goal=0.80,
+        ),
+        ran.row(
+            "S2", "CPU per create, uvloop / plain aiohttp, default loop", f"lisn{UVLOOP}", "plain", goal=0.65
+        ),
+        ran.row("S3", "CPU per create / openai", "lisn", "openai", goal=1 / 9),
+        ran.row("S3", "CPU per create / vapi_server_sdk", "lisn", "vapi", goal=1 / 30),
+    ]
+    bars = [("lisn", "lisn"), (f"lisn{UVLOOP}", f"lisn{UVLOOP}"), (f"plain{UVLOOP}", "plain aiohttp, uvloop")]
+    bars += OTHERS.items()
+    bars += [(f"{name}{UVLOOP}", f"{OTHERS[name]}, uvloop") for name in ON_UVLOOP if name in OTHERS]
+    rows += [
+        Row(
+            name="",
+            what=f"CPU per create of {text} / plain aiohttp",
+            figure=ran.ratio(name, "plain"),
+            bar=text,
+        )
+        for name, text in bars
+    ]
+    one = Figure.of([1.0])
+    rows.append(
+        Row(name="", what="CPU per create of plain aiohttp, by definition", figure=one, bar="plain aiohttp")
+    )
+    return rows
 
-        async def call(number: int) -> None:
-            await client.assistants.create(
-                name=f"n{number}", type="text", llm_provider="openai", system_prompt=PROMPT
-            )
 
-        await _spread(call, calls, concurrency)
+def _contestants(url: str, options: Options) -> list[Contestant]:
+    def one(name: str, loop: str = "default") -> Contestant:
+        arguments = (name, url, str(options.concurrency), loop)
+        suffix = UVLOOP if loop == "uvloop" else ""
+        return Contestant(
+            name + suffix,
+            "asynchronous",
+            arguments,
+            PEERS.get(name, ()),
+            needs="uvloop" if suffix else "",
+        )
 
-
-def cpu_seconds(run: Awaitable[None]) -> float:
-    """User and system time of this process while it runs."""
-
-    def spent() -> float:
-        usage = resource.getrusage(resource.RUSAGE_SELF)
-        return usage.ru_utime + usage.ru_stime
-
-    async def main() -> None:
-        await run
-
-    before = spent()
-    asyncio.run(main())
-    return spent() - before
+    return [
+        *(one(name) for name in ("lisn", "plain", *OTHERS)),
+        *(one(name, "uvloop") for name in ON_UVLOOP),
+    ]
 
 
-def main() -> None:
-    """Print the ratio."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--calls", type=int, default=3000)
-    parser.add_argument("--repeats", type=int, default=9)
-    parser.add_argument("--concurrency", type=int, default=64)
-    options = parser.parse_args()
-    with responder() as base_url:
-        arguments = (base_url, options.calls, options.concurrency)
-        pairs = [
-            (cpu_seconds(plain(*arguments)), cpu_seconds(ours(*arguments))) for _ in range(options.repeats)
-        ]
-    ratios = sorted(mine / theirs for theirs, mine in pairs)
-    low, _, high = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else (ratios[0],) * 3
-    print(f"CPU per create / plain aiohttp: {statistics.median(ratios):.2f} (quartiles {low:.2f}-{high:.2f})")
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the rows, and write them."""
+    return results.main("create", run, __doc__, arguments)
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

@@ -1,0 +1,190 @@
+"""Contestants side by side: each waits in a process of its own, and they take turns.
+
+Only ratios are told. Each is the median of those of single rounds, in which both sides ran right after one another, so
+that whatever else the machine does hits both.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+import attrs
+
+from benchmarks import _peer_environment
+from benchmarks.cores import on_the_clients_core
+from benchmarks.results import Figure, Row
+
+ROOT = Path(__file__).parent.parent
+
+
+@attrs.frozen
+class Contestant:
+    """A module of `benchmarks.contestants` and its arguments. With `packages` it runs in the environment of the peers."""
+
+    name: str
+    module: str
+    arguments: Sequence[str]
+    packages: Sequence[str] = ()
+    needs: str = ""
+    """A package of ours without which it cannot run."""
+
+
+@attrs.frozen(kw_only=True)
+class Effort:
+    """How long a race is: rounds, and either calls for each turn or about so many seconds for each.
+
+    A turn is preceded by `warm_up` calls that nobody times, and is of at least twice as many.
+    """
+
+    rounds: int
+    seconds: float = 0.3
+    calls: int | None = None
+    warm_up: int = 64
+
+
+@attrs.frozen
+class Race:
+    """What every round cost, by the name of the contestant; and of those that did not take part, why."""
+
+    rounds: Sequence[Mapping[str, Mapping[str, Any]]]
+    missing: Mapping[str, str]
+
+    def ratio(self, one: str, other: str, what: str = "cpu") -> Figure | str:
+        """What a call of one costs in terms of the other's; or why it could not be measured."""
+        return self.figure(lambda of: of[one][what] / of[other][what], one, other)
+
+    def figure(self, value: Callable[[Mapping[str, Any]], float], *of: str) -> Figure | str:
+        """A value of every round, in which all of these took part."""
+        for name in of:
+            if name in self.missing:
+                return f"{name}: {self.missing[name]}"
+        return Figure.of([value(spent) for spent in self.rounds])
+
+    def row(
+        self, name: str, text: str, one: str, other: str, what: str = "cpu", goal: float | None = None
+    ) -> Row:
+        """A ratio as a row."""
+        return Row(name=name, what=text, figure=self.ratio(one, other, what), goal=goal)
+
+
+def race(contestants: Sequence[Contestant], effort: Effort, *, peers: bool = True) -> Race:
+    """Let them take turns. Without `peers`, those that need the environment of the peers are left out."""
+    missing = _missing(contestants, peers=peers)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(on_the_clients_core())
+        ready = [one for one in contestants if one.name not in missing]
+        processes = {one.name: stack.enter_context(_Process.of(one)) for one in ready}
+        for one in ready:
+            try:
+                processes[one.name].wait_until_ready()
+            except _EndedError as error:
+                if not one.packages:
+                    raise
+                missing[one.name] = f"it did not run ({error})"
+                del processes[one.name]
+        calls = {name: _calls(process, effort) for name, process in processes.items()}
+        rounds = []
+        for number in range(effort.rounds):
+            order = list(processes) if number % 2 else list(reversed(processes))
+            rounds.append({name: processes[name].turn(effort.warm_up, calls[name]) for name in order})
+    return Race(rounds, missing)
+
+
+def _missing(contestants: Iterable[Contestant], *, peers: bool) -> dict[str, str]:
+    others = [one for one in contestants if one.packages]
+    missing = {one.name: "no other libraries were asked for" for one in others if not peers}
+    if peers and others:
+        reasons = _peer_environment.ready({package for one in others for package in one.packages})
+        for one in others:
+            for package in one.packages:
+                if package in reasons:
+                    missing[one.name] = reasons[package]
+    for one in contestants:
+        if one.needs and not _is_here(one.needs):
+            missing[one.name] = f"{one.needs} is not installed"
+    return missing
+
+
+def _is_here(package: str) -> bool:
+    from importlib.util import find_spec
+
+    return find_spec(package) is not None
+
+
+def _calls(process: _Process, effort: Effort) -> int:
+    """How many make a turn: a first one, which also makes the connections, tells how long a call takes."""
+    if effort.calls is not None:
+        process.turn(0, max(1, effort.warm_up))
+        return effort.calls
+    least = max(1, 2 * effort.warm_up)
+    wall: float = least * process.turn(least, least)["wall"]
+    return max(1, math.ceil(effort.seconds / wall)) * least
+
+
+class _EndedError(Exception):
+    """A process of a contestant ended; the text is the last that it said."""
+
+
+class _Process:
+    """A contestant that waits for its turn."""
+
+    def __init__(self, process: subprocess.Popen[str], complaints: IO[str]) -> None:
+        self._process = process
+        self._complaints = complaints
+
+    @classmethod
+    @contextlib.contextmanager
+    def of(cls, one: Contestant) -> Iterator[_Process]:
+        python = str(_peer_environment.PYTHON) if one.packages else sys.executable
+        command = [python, "-m", f"benchmarks.contestants.{one.module}", *one.arguments]
+        with (
+            tempfile.TemporaryFile("w+") as complaints,
+            tempfile.TemporaryDirectory() as home,
+            subprocess.Popen(
+                command,
+                cwd=ROOT,
+                env=_environment(home),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=complaints,
+                text=True,
+            ) as process,
+        ):
+            try:
+                yield cls(process, complaints)
+            finally:
+                process.kill()
+
+    def wait_until_ready(self) -> None:
+        if self._answer() != "ready":
+            raise _EndedError("it said something else than that it is ready")
+
+    def turn(self, warm_up: int, calls: int) -> dict[str, Any]:
+        """What that many calls cost, in seconds for each."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{warm_up} {calls}\n")
+        self._process.stdin.flush()
+        spent: dict[str, Any] = json.loads(self._answer())
+        return {**spent, "cpu": spent["cpu"] / calls, "wall": spent["wall"] / calls, "calls": calls}
+
+    def _answer(self) -> str:
+        assert self._process.stdout is not None
+        if line := self._process.stdout.readline().strip():
+            return line
+        self._complaints.seek(0)
+        raise _EndedError((self._complaints.read().strip().splitlines() or ["without a word"])[-1][:200])
+
+
+def _environment(home: str) -> dict[str, str]:
+    """Nothing of the user's: no keys, no proxy, no other address of a service."""
+    kept = {name: os.environ[name] for name in ("PATH", "SYSTEMROOT", "LANG") if name in os.environ}
+    return {**kept, "HOME": home, "PYTHONPATH": str(ROOT), "NO_PROXY": "*"}

@@ -1,0 +1,186 @@
+"""What a benchmark reports, as values, and where it goes: the terminal, JSON, a table in Markdown, a plot."""
+
+from __future__ import annotations
+
+import argparse
+import enum
+import json
+import math
+import statistics
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeAlias
+
+import attrs
+
+from benchmarks.plots import plot
+from benchmarks.surroundings import in_a_line, surroundings
+
+RESULTS = Path(__file__).parent / "results"
+
+
+class Profile(enum.Enum):
+    """How much is run."""
+
+    TINY = "a few calls, without other libraries: keeps the benchmarks runnable, in the ordinary tests"
+    QUICK = "all of it in under two minutes"
+    FULL = "the numbers of the README, in under ten minutes"
+
+
+@attrs.frozen(kw_only=True)
+class Options:
+    """What was asked for. `rounds` and `calls` replace what the profile would use."""
+
+    profile: Profile
+    rounds: int | None = None
+    calls: int | None = None
+    concurrency: int = 64
+    peers: bool = True
+    folder: Path = RESULTS
+
+    def pick(self, *, tiny: int, quick: int, full: int) -> int:
+        """The number that the profile uses."""
+        return {Profile.TINY: tiny, Profile.QUICK: quick, Profile.FULL: full}[self.profile]
+
+    @property
+    def suffix(self) -> str:
+        """Of the files. Only a full run as it is meant replaces what is shown in the README."""
+        if self.rounds is not None or self.calls is not None or self.concurrency != 64:
+            return "-custom"
+        return "" if self.profile is Profile.FULL else f"-{self.profile.name.lower()}"
+
+
+@attrs.frozen
+class Figure:
+    """A median with its quartiles, and what they were taken from."""
+
+    median: float
+    low: float
+    high: float
+    samples: Sequence[float]
+
+    @classmethod
+    def of(cls, samples: Sequence[float]) -> Figure:
+        """The figure for some samples, at least one."""
+        if len(samples) == 1:
+            return cls(samples[0], samples[0], samples[0], samples)
+        low, middle, high = statistics.quantiles(samples, n=4, method="inclusive")
+        return cls(middle, low, high, samples)
+
+
+@attrs.frozen(kw_only=True)
+class Row:
+    """One line of a table. In place of its figure may stand why there is none.
+
+    The goal is the most that the figure may be, or the least with `is_least`. Rows with a `bar` are in the plot
+    that the README shows, under that name.
+    """
+
+    name: str
+    what: str
+    figure: Figure | str
+    unit: str = "×"
+    goal: float | None = None
+    is_least: bool = False
+    bar: str = ""
+
+    @property
+    def is_met(self) -> bool | None:
+        """None where there is no goal, or no figure."""
+        if self.goal is None or isinstance(self.figure, str):
+            return None
+        return self.figure.median >= self.goal if self.is_least else self.figure.median <= self.goal
+
+
+Run: TypeAlias = Callable[[Options], list[Row]]
+
+
+def main(name: str, run: Run, about: str | None, arguments: Sequence[str] | None = None) -> int:
+    """The command of one benchmark."""
+    options = options_from(f"python -m benchmarks.{name}", about, arguments)
+    rows = run(options)
+    for row in rows:
+        print(as_line(row), flush=True)
+    write(name, rows, options)
+    return 0
+
+
+def options_from(command: str, about: str | None, arguments: Sequence[str] | None) -> Options:
+    """The options of any of the commands."""
+    parser = argparse.ArgumentParser(prog=command, description=about)
+    size = parser.add_mutually_exclusive_group()
+    size.add_argument("--quick", action="store_true", help=Profile.QUICK.value)
+    size.add_argument("--tiny", action="store_true", help=Profile.TINY.value)
+    parser.add_argument("--repeats", type=int, help="rounds")
+    parser.add_argument("--calls", type=int, help="calls in each turn of a round, for whoever takes part")
+    parser.add_argument("--concurrency", type=int, default=64, help="creates under way (benchmarks.create)")
+    parser.add_argument("--without-peers", action="store_true", help="leave out what has to be installed")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="the folder to write to")
+    chosen = parser.parse_args(arguments)
+    return Options(
+        profile=Profile.QUICK if chosen.quick else Profile.TINY if chosen.tiny else Profile.FULL,
+        rounds=chosen.repeats,
+        calls=chosen.calls,
+        concurrency=chosen.concurrency,
+        peers=not (chosen.without_peers or chosen.tiny),
+        folder=chosen.results,
+    )
+
+
+# --- in words -------------------------------------------------------------------------------------------
+
+
+def as_line(row: Row) -> str:
+    """A row on a terminal."""
+    sign = {True: "met", False: "NOT MET", None: ""}[row.is_met]
+    return f"{row.name:<4} {row.what:<78} {_value(row):<24} {_goal(row):<9} {sign}".rstrip()
+
+
+def table(rows: Sequence[Row]) -> str:
+    """Rows as Markdown."""
+    lines = ["| | figure | median | quartiles | goal | met |", "|---|---|---|---|---|---|"]
+    for row in rows:
+        met = {True: "yes", False: "**no**", None: ""}[row.is_met]
+        if isinstance(row.figure, str):
+            lines.append(f"| {row.name} | {row.what} | not measured: {row.figure} | | {_goal(row)} | {met} |")
+        else:
+            middle, low, high = (_number(n) for n in (row.figure.median, row.figure.low, row.figure.high))
+            unit = "" if row.unit == "×" else f" {row.unit}"
+            lines.append(
+                f"| {row.name} | {row.what} | {middle}{unit} | {low} – {high} | {_goal(row)} | {met} |"
+            )
+    return "\n".join(lines) + "\n"
+
+
+def _value(row: Row) -> str:
+    if isinstance(row.figure, str):
+        return f"not measured: {row.figure}"
+    unit = "" if row.unit == "×" else f" {row.unit}"
+    spread = f"({_number(row.figure.low)} – {_number(row.figure.high)})"
+    return f"{_number(row.figure.median):>6}{unit} {spread}"
+
+
+def _goal(row: Row) -> str:
+    return "" if row.goal is None else f"{'≥' if row.is_least else '≤'} {_number(row.goal)}"
+
+
+def _number(value: float) -> str:
+    """Three digits, but whole ones from a hundred on."""
+    if value == 0 or not math.isfinite(value):
+        return f"{value:.2f}"
+    digits = max(0, 2 - math.floor(math.log10(abs(value))))
+    return f"{value:,.{min(digits, 3)}f}"
+
+
+# --- files ----------------------------------------------------------------------------------------------
+
+
+def write(name: str, rows: Sequence[Row], options: Options) -> None:
+    """JSON, table and plot of a run."""
+    options.folder.mkdir(parents=True, exist_ok=True)
+    path = options.folder / f"{name}{options.suffix}"
+    about = surroundings(options.profile.name.lower(), peers=options.peers)
+    shown = {**about, "rows": [{**attrs.asdict(row), "is_met": row.is_met} for row in rows]}
+    path.with_suffix(".json").write_text(json.dumps(shown, indent=1, ensure_ascii=False) + "\n")
+    path.with_suffix(".md").write_text(table(rows) + f"\n{in_a_line(about)}\n")
+    plot(path.with_suffix(".svg"), f"{name}: {about['date']}, {about['machine']}", rows)
