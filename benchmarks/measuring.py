@@ -21,7 +21,7 @@ import attrs
 
 from benchmarks import _peer_environment
 from benchmarks.cores import on_the_clients_core
-from benchmarks.results import Figure, Row
+from benchmarks.results import NO_PEERS, Figure, Row
 
 ROOT = Path(__file__).parent.parent
 
@@ -82,11 +82,11 @@ def race(contestants: Sequence[Contestant], effort: Effort, *, peers: bool = Tru
     with contextlib.ExitStack() as stack:
         stack.enter_context(on_the_clients_core())
         ready = [one for one in contestants if one.name not in missing]
-        processes = {one.name: stack.enter_context(_Process.of(one)) for one in ready}
+        processes = {one.name: stack.enter_context(started(one)) for one in ready}
         for one in ready:
             try:
                 processes[one.name].wait_until_ready()
-            except _EndedError as error:
+            except EndedError as error:
                 if not one.packages:
                     raise
                 missing[one.name] = f"it did not run ({error})"
@@ -101,7 +101,7 @@ def race(contestants: Sequence[Contestant], effort: Effort, *, peers: bool = Tru
 
 def _missing(contestants: Iterable[Contestant], *, peers: bool) -> dict[str, str]:
     others = [one for one in contestants if one.packages]
-    missing = {one.name: "no other libraries were asked for" for one in others if not peers}
+    missing = {one.name: NO_PEERS for one in others if not peers}
     if peers and others:
         reasons = _peer_environment.ready({package for one in others for package in one.packages})
         for one in others:
@@ -120,7 +120,7 @@ def _is_here(package: str) -> bool:
     return find_spec(package) is not None
 
 
-def _calls(process: _Process, effort: Effort) -> int:
+def _calls(process: Process, effort: Effort) -> int:
     """How many make a turn: a first one, which also makes the connections, tells how long a call takes."""
     if effort.calls is not None:
         process.turn(0, max(1, effort.warm_up))
@@ -130,43 +130,45 @@ def _calls(process: _Process, effort: Effort) -> int:
     return max(1, math.ceil(effort.seconds / wall)) * least
 
 
-class _EndedError(Exception):
-    """A process of a contestant ended; the text is the last that it said."""
+class EndedError(Exception):
+    """The process of a contestant ended; the text is the last that it said."""
 
 
-class _Process:
+@contextlib.contextmanager
+def started(one: Contestant) -> Iterator[Process]:
+    """The process of a contestant, until the block ends."""
+    python = _peer_environment.PYTHON if one.packages else sys.executable
+    command = [str(python), "-m", f"benchmarks.contestants.{one.module}", *one.arguments]
+    with (
+        tempfile.TemporaryFile("w+") as complaints,
+        tempfile.TemporaryDirectory() as home,
+        subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=environment(home),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=complaints,
+            text=True,
+        ) as process,
+    ):
+        try:
+            yield Process(process, complaints)
+        finally:
+            process.kill()
+
+
+class Process:
     """A contestant that waits for its turn."""
 
     def __init__(self, process: subprocess.Popen[str], complaints: IO[str]) -> None:
         self._process = process
         self._complaints = complaints
 
-    @classmethod
-    @contextlib.contextmanager
-    def of(cls, one: Contestant) -> Iterator[_Process]:
-        python = str(_peer_environment.PYTHON) if one.packages else sys.executable
-        command = [python, "-m", f"benchmarks.contestants.{one.module}", *one.arguments]
-        with (
-            tempfile.TemporaryFile("w+") as complaints,
-            tempfile.TemporaryDirectory() as home,
-            subprocess.Popen(
-                command,
-                cwd=ROOT,
-                env=_environment(home),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=complaints,
-                text=True,
-            ) as process,
-        ):
-            try:
-                yield cls(process, complaints)
-            finally:
-                process.kill()
-
     def wait_until_ready(self) -> None:
+        """Until it has imported what it needs. Raises `EndedError`."""
         if self._answer() != "ready":
-            raise _EndedError("it said something else than that it is ready")
+            raise EndedError("it said something else than that it is ready")
 
     def turn(self, warm_up: int, calls: int) -> dict[str, Any]:
         """What that many calls cost, in seconds for each."""
@@ -181,10 +183,10 @@ class _Process:
         if line := self._process.stdout.readline().strip():
             return line
         self._complaints.seek(0)
-        raise _EndedError((self._complaints.read().strip().splitlines() or ["without a word"])[-1][:200])
+        raise EndedError((self._complaints.read().strip().splitlines() or ["without a word"])[-1][:200])
 
 
-def _environment(home: str) -> dict[str, str]:
+def environment(home: str) -> dict[str, str]:
     """Nothing of the user's: no keys, no proxy, no other address of a service."""
     kept = {name: os.environ[name] for name in ("PATH", "SYSTEMROOT", "LANG") if name in os.environ}
     return {**kept, "HOME": home, "PYTHONPATH": str(ROOT), "NO_PROXY": "*"}

@@ -7,15 +7,16 @@ import enum
 import json
 import math
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import attrs
 
-from benchmarks.plots import plot
+from benchmarks.plots import plot, plot_headline
 from benchmarks.surroundings import in_a_line, surroundings
 
+NO_PEERS = "other libraries were left out"
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -97,16 +98,23 @@ Run: TypeAlias = Callable[[Options], list[Row]]
 
 def main(name: str, run: Run, about: str | None, arguments: Sequence[str] | None = None) -> int:
     """The command of one benchmark."""
-    options = options_from(f"python -m benchmarks.{name}", about, arguments)
-    rows = run(options)
-    for row in rows:
-        print(as_line(row), flush=True)
-    write(name, rows, options)
+    asked = options(parser(f"python -m benchmarks.{name}", about).parse_args(arguments))
+    report(name, run(asked), asked)
     return 0
 
 
-def options_from(command: str, about: str | None, arguments: Sequence[str] | None) -> Options:
-    """The options of any of the commands."""
+def report(name: str, rows: list[Row], options: Options) -> list[Row]:
+    """Print the rows of a benchmark and write its files; the rows."""
+    for row in rows:
+        print(as_line(row), flush=True)
+    about = surroundings(options.profile.name.lower(), peers=options.peers)
+    write(name, rows, options, about)
+    plot(_file(name, options, "svg"), f"{name}: {about['date']}, {about['machine']}", rows)
+    return rows
+
+
+def parser(command: str, about: str | None) -> argparse.ArgumentParser:
+    """What each of the commands understands."""
     parser = argparse.ArgumentParser(prog=command, description=about)
     size = parser.add_mutually_exclusive_group()
     size.add_argument("--quick", action="store_true", help=Profile.QUICK.value)
@@ -116,7 +124,11 @@ def options_from(command: str, about: str | None, arguments: Sequence[str] | Non
     parser.add_argument("--concurrency", type=int, default=64, help="creates under way (benchmarks.create)")
     parser.add_argument("--without-peers", action="store_true", help="leave out what has to be installed")
     parser.add_argument("--results", type=Path, default=RESULTS, help="the folder to write to")
-    chosen = parser.parse_args(arguments)
+    return parser
+
+
+def options(chosen: argparse.Namespace) -> Options:
+    """What a command was told."""
     return Options(
         profile=Profile.QUICK if chosen.quick else Profile.TINY if chosen.tiny else Profile.FULL,
         rounds=chosen.repeats,
@@ -175,12 +187,25 @@ def _number(value: float) -> str:
 # --- files ----------------------------------------------------------------------------------------------
 
 
-def write(name: str, rows: Sequence[Row], options: Options) -> None:
-    """JSON, table and plot of a run."""
-    options.folder.mkdir(parents=True, exist_ok=True)
-    path = options.folder / f"{name}{options.suffix}"
-    about = surroundings(options.profile.name.lower(), peers=options.peers)
+def write(name: str, rows: Sequence[Row], options: Options, about: Mapping[str, Any]) -> None:
+    """JSON and table of a benchmark."""
     shown = {**about, "rows": [{**attrs.asdict(row), "is_met": row.is_met} for row in rows]}
-    path.with_suffix(".json").write_text(json.dumps(shown, indent=1, ensure_ascii=False) + "\n")
-    path.with_suffix(".md").write_text(table(rows) + f"\n{in_a_line(about)}\n")
-    plot(path.with_suffix(".svg"), f"{name}: {about['date']}, {about['machine']}", rows)
+    _file(name, options, "json").write_text(json.dumps(shown, indent=1, ensure_ascii=False) + "\n")
+    _file(name, options, "md").write_text(f"{table(rows)}\n{in_a_line(about)}\n")
+
+
+def write_summary(rows: Sequence[Row], options: Options) -> None:
+    """What the README shows: all that has a goal as one table, and one plot; and the whole, as any other."""
+    about = surroundings(options.profile.name.lower(), peers=options.peers)
+    write("speed", rows, options, about)
+    goals = [row for row in rows if row.goal is not None]
+    _file("headline", options, "md").write_text(f"{table(goals)}\n{in_a_line(about)}\n")
+    title = (
+        f"CPU of one create, 64 at a time; plain aiohttp = 1, log scale\n{about['date']}, {about['machine']}"
+    )
+    plot_headline(_file("speed", options, "svg"), title, rows)
+
+
+def _file(name: str, options: Options, kind: str) -> Path:
+    options.folder.mkdir(parents=True, exist_ok=True)
+    return options.folder / f"{name}{options.suffix}.{kind}"

@@ -18,7 +18,7 @@ from typing import Any
 def serve(work: Callable[[int], Mapping[str, Any] | None]) -> None:
     """For each line `warm-up calls`: make that many calls, untimed, and then that many; print seconds as JSON.
 
-    What `work` returns is added to what is printed.
+    What `work` returns is added to what is printed, or replaces it.
     """
     # Libraries may print what they like; not here.
     answers = os.fdopen(os.dup(1), "w")
