@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 
 from benchmarks import results
-from benchmarks.results import Row
+from benchmarks.rows import Row
 
 BENCHMARKS = ("create", "sync_calls", "bulk", "memory", "imports", "listing", "sandbox")
 """Modules of this package, each with `run(options) -> list[Row]`."""

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from benchmarks import results
 from benchmarks.measuring import Contestant, Effort, race
 from benchmarks.responder import responder
-from benchmarks.results import Options, Row
+from benchmarks.results import Options
+from benchmarks.rows import Row
 
 SLOW = 0.02
 """Seconds that a service takes for each reply, where the wait for it and not the client decides how long a job is."""
@@ -15,12 +16,12 @@ SLOW = 0.02
 
 def run(options: Options) -> list[Row]:
     """All rows."""
-    calls = options.calls or options.pick(tiny=20, quick=2000, full=5000)
+    calls = options.calls or options.pick(tiny=10, quick=2000, full=5000)
     return [*_blocking(options, calls), *_asynchronous(options, calls), *_slow(options, calls)]
 
 
 def _blocking(options: Options, calls: int) -> list[Row]:
-    effort = _effort(options, calls, options.pick(tiny=2, quick=3, full=7))
+    effort = _effort(options, calls, options.pick(tiny=1, quick=3, full=7))
     with responder() as url:
         contestants = [
             _one("blocking", url),
@@ -35,7 +36,7 @@ def _blocking(options: Options, calls: int) -> list[Row]:
 
 
 def _asynchronous(options: Options, calls: int) -> list[Row]:
-    effort = _effort(options, calls, options.pick(tiny=2, quick=5, full=15))
+    effort = _effort(options, calls, options.pick(tiny=1, quick=5, full=15))
     with responder() as url:
         ran = race([_one(name, url) for name in ("many", "journaled", "by_hand")], effort)
     journal = f"of create_many of {calls:,} with a journal / without"
@@ -49,7 +50,7 @@ def _asynchronous(options: Options, calls: int) -> list[Row]:
 
 
 def _slow(options: Options, calls: int) -> list[Row]:
-    effort = _effort(options, calls, options.pick(tiny=2, quick=5, full=9))
+    effort = _effort(options, calls, options.pick(tiny=1, quick=5, full=9))
     with responder(SLOW) as url:
         ran = race([_one(name, url) for name in ("many", "journaled")], effort)
     what = f"wall of create_many of {calls:,} with a journal / without, replies take {SLOW * 1000:.0f} ms"

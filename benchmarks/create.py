@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from benchmarks import results
 from benchmarks.measuring import Contestant, Effort, race
 from benchmarks.responder import responder
-from benchmarks.results import Figure, Options, Row
+from benchmarks.results import Options
+from benchmarks.rows import Figure, Row
 
 UVLOOP = " on uvloop"
 OTHERS = {
-    "sockets": "raw sockets, nothing encoded or decoded",
-    "tuned": "aiohttp tuned by hand, no errors handled",
-    "typed": "the same with cattrs",
+    "sockets": "raw sockets, bytes only",
+    "tuned": "aiohttp tuned by hand",
+    "typed": "aiohttp tuned by hand, cattrs",
     "httpx": "httpx",
     "openai_aiohttp": "openai with its aiohttp extra",
     "openai": "openai",
@@ -30,14 +31,15 @@ ON_UVLOOP = ("lisn", "plain", "tuned", "typed", "sockets")
 
 def run(options: Options) -> list[Row]:
     """All rows."""
+    at_once = options.concurrency or options.pick(tiny=4, quick=64, full=64)
     effort = Effort(
         rounds=options.rounds or options.pick(tiny=2, quick=7, full=21),
         seconds=options.pick(tiny=0, quick=15, full=30) / 100,
         calls=options.calls,
-        warm_up=options.concurrency,
+        warm_up=at_once,
     )
     with responder() as url:
-        ran = race(list(_contestants(url, options)), effort, peers=options.peers)
+        ran = race(list(_contestants(url, at_once)), effort, peers=options.peers)
     rows = [
         ran.row("S1", "CPU per create / plain aiohttp", "lisn", "plain", goal=0.80),
         ran.row("S1", "wall per create / plain aiohttp", "lisn", "plain", "wall"),
@@ -66,28 +68,24 @@ def run(options: Options) -> list[Row]:
         )
         for name, text in bars
     ]
-    one = Figure.of([1.0])
-    rows.append(
-        Row(name="", what="CPU per create of plain aiohttp, by definition", figure=one, bar="plain aiohttp")
-    )
+    itself = Figure.of([1.0])
+    rows.append(Row(name="", what="CPU per create of plain aiohttp", figure=itself, bar="plain aiohttp"))
     return rows
 
 
-def _contestants(url: str, options: Options) -> list[Contestant]:
-    def one(name: str, loop: str = "default") -> Contestant:
-        arguments = (name, url, str(options.concurrency), loop)
-        suffix = UVLOOP if loop == "uvloop" else ""
-        return Contestant(
-            name + suffix,
-            "asynchronous",
-            arguments,
-            PEERS.get(name, ()),
-            needs="uvloop" if suffix else "",
-        )
+def _contestants(url: str, at_once: int) -> list[Contestant]:
+    def arguments(name: str, loop: str) -> tuple[str, ...]:
+        return name, url, str(at_once), loop
 
     return [
-        *(one(name) for name in ("lisn", "plain", *OTHERS)),
-        *(one(name, "uvloop") for name in ON_UVLOOP),
+        *(
+            Contestant(name, "asynchronous", arguments(name, "default"), PEERS.get(name, ()))
+            for name in ("lisn", "plain", *OTHERS)
+        ),
+        *(
+            Contestant(f"{name}{UVLOOP}", "asynchronous", arguments(name, "uvloop"), needs="uvloop")
+            for name in ON_UVLOOP
+        ),
     ]
 
 

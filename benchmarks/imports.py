@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from benchmarks import _peer_environment, results
 from benchmarks.cores import on_the_clients_core
 from benchmarks.measuring import ROOT, Race, environment
-from benchmarks.results import Options, Row
+from benchmarks.results import Options
+from benchmarks.rows import Row
 
 OURS = {
     "lisn_async": "import lisn_async",
@@ -37,7 +38,7 @@ print(json.dumps({{"cpu": all_cpu - cpu, "wall": wall, "all cpu": all_cpu}}))
 
 def run(options: Options) -> list[Row]:
     """All rows."""
-    rounds = options.rounds or options.pick(tiny=2, quick=7, full=21)
+    rounds = options.rounds or options.pick(tiny=1, quick=7, full=21)
     ran = _race(rounds, peers=options.peers)
     rows = []
     for one, other, text, goal in (

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from benchmarks import results
 from benchmarks.measuring import Contestant, Effort, race
 from benchmarks.responder import listing, responder
-from benchmarks.results import Figure, Options, Row
+from benchmarks.results import Options
+from benchmarks.rows import Figure, Row
 
 
 def run(options: Options) -> list[Row]:

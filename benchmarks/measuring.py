@@ -14,16 +14,19 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 import attrs
 
 from benchmarks import _peer_environment
 from benchmarks.cores import on_the_clients_core
-from benchmarks.results import NO_PEERS, Figure, Row
+from benchmarks.results import NO_PEERS
+from benchmarks.rows import Figure, Row
 
 ROOT = Path(__file__).parent.parent
+T = TypeVar("T")
 
 
 @attrs.frozen
@@ -81,20 +84,27 @@ def race(contestants: Sequence[Contestant], effort: Effort, *, peers: bool = Tru
     missing = _missing(contestants, peers=peers)
     with contextlib.ExitStack() as stack:
         stack.enter_context(on_the_clients_core())
-        ready = [one for one in contestants if one.name not in missing]
-        processes = {one.name: stack.enter_context(started(one)) for one in ready}
-        for one in ready:
-            try:
-                processes[one.name].wait_until_ready()
-            except EndedError as error:
-                if not one.packages:
-                    raise
-                missing[one.name] = f"it did not run ({error})"
-                del processes[one.name]
-        calls = {name: _calls(process, effort) for name, process in processes.items()}
+        there = [one for one in contestants if one.name not in missing]
+        processes = {one.name: stack.enter_context(started(one)) for one in there}
+
+        def each(step: Callable[[Process], T]) -> dict[str, T]:
+            """What a step gives for each of them. A peer that does not survive it is missing from then on."""
+            given = {}
+            for one in contestants:
+                try:
+                    if one.name not in missing:
+                        given[one.name] = step(processes[one.name])
+                except EndedError as error:
+                    if not one.packages:
+                        raise
+                    missing[one.name] = f"it did not run ({error})"
+            return given
+
+        each(Process.wait_until_ready)  # all of them, so that nobody still imports when the first is timed
+        calls = each(lambda process: _calls(process, effort))
         rounds = []
         for number in range(effort.rounds):
-            order = list(processes) if number % 2 else list(reversed(processes))
+            order = list(calls) if number % 2 else list(reversed(calls))
             rounds.append({name: processes[name].turn(effort.warm_up, calls[name]) for name in order})
     return Race(rounds, missing)
 
@@ -109,15 +119,9 @@ def _missing(contestants: Iterable[Contestant], *, peers: bool) -> dict[str, str
                 if package in reasons:
                     missing[one.name] = reasons[package]
     for one in contestants:
-        if one.needs and not _is_here(one.needs):
+        if one.needs and find_spec(one.needs) is None:
             missing[one.name] = f"{one.needs} is not installed"
     return missing
-
-
-def _is_here(package: str) -> bool:
-    from importlib.util import find_spec
-
-    return find_spec(package) is not None
 
 
 def _calls(process: Process, effort: Effort) -> int:

@@ -9,7 +9,8 @@ from benchmarks import results
 from benchmarks.cores import on_the_clients_core
 from benchmarks.measuring import Contestant, started
 from benchmarks.responder import responder
-from benchmarks.results import Figure, Options, Row
+from benchmarks.results import Options
+from benchmarks.rows import Figure, Row
 
 FEW = 5
 """Short runs before each long one: a single one is over too soon to be timed well."""

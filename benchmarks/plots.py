@@ -6,10 +6,9 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from benchmarks.results import Row
+from benchmarks.rows import Row, number
 
 OURS, THEIRS = "#0b7a75", "#9aa5b1"
 GOAL = "#d1495b"
@@ -47,6 +46,7 @@ def plot_headline(path: Path, title: str, rows: Sequence[Row]) -> None:
     figure.suptitle(title, fontsize=10)
     chosen.sort(key=lambda row: 0.0 if isinstance(row.figure, str) else row.figure.median)
     _bars(panel, [(row.bar, row, OURS if row.bar.startswith("lisn") else THEIRS) for row in chosen])
+    panel.axvline(1.0, color="#333333", linewidth=0.8, linestyle=":")
     _save(figure, path)
 
 
@@ -56,7 +56,7 @@ def _bars(panel: Any, bars: Sequence[tuple[str, Row, str]]) -> None:
         middle, low, high = row.figure.median, row.figure.low, row.figure.high
         panel.barh(place, middle, color=color, xerr=[[middle - low], [high - middle]], ecolor="#333333")
         panel.annotate(
-            f"{middle:,.3g}",
+            number(middle),
             (high, place),
             xytext=(5, 0),
             textcoords="offset points",
@@ -67,7 +67,8 @@ def _bars(panel: Any, bars: Sequence[tuple[str, Row, str]]) -> None:
             panel.plot([row.goal] * 2, [place - 0.4, place + 0.4], color=GOAL, linewidth=2)
     panel.set_yticks(range(len(bars)), [name for name, _, _ in bars], fontsize=8)
     panel.set_xscale("log")
-    panel.margins(x=0.12)
+    panel.xaxis.set_major_formatter("{x:,g}")
+    panel.margins(x=0.12, y=0.02)
     panel.invert_yaxis()
     panel.tick_params(axis="x", labelsize=8)
     panel.spines[["top", "right"]].set_visible(False)
@@ -84,8 +85,7 @@ def _pyplot() -> Any:
     import matplotlib
 
     matplotlib.use("svg")
-    # Letters stay letters, and the same figures give the same file.
-    matplotlib.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "lisn"})
+    matplotlib.rcParams["svg.hashsalt"] = "lisn"  # the same figures give the same file
     from matplotlib import pyplot
 
     return pyplot

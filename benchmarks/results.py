@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 import enum
 import json
-import math
-import statistics
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -14,6 +12,7 @@ from typing import Any, TypeAlias
 import attrs
 
 from benchmarks.plots import plot, plot_headline
+from benchmarks.rows import Row, number
 from benchmarks.surroundings import in_a_line, surroundings
 
 NO_PEERS = "other libraries were left out"
@@ -30,12 +29,12 @@ class Profile(enum.Enum):
 
 @attrs.frozen(kw_only=True)
 class Options:
-    """What was asked for. `rounds` and `calls` replace what the profile would use."""
+    """What was asked for. Numbers replace what the profile would use."""
 
     profile: Profile
     rounds: int | None = None
     calls: int | None = None
-    concurrency: int = 64
+    concurrency: int | None = None
     peers: bool = True
     folder: Path = RESULTS
 
@@ -46,51 +45,9 @@ class Options:
     @property
     def suffix(self) -> str:
         """Of the files. Only a full run as it is meant replaces what is shown in the README."""
-        if self.rounds is not None or self.calls is not None or self.concurrency != 64:
+        if (self.rounds, self.calls, self.concurrency) != (None, None, None):
             return "-custom"
         return "" if self.profile is Profile.FULL else f"-{self.profile.name.lower()}"
-
-
-@attrs.frozen
-class Figure:
-    """A median with its quartiles, and what they were taken from."""
-
-    median: float
-    low: float
-    high: float
-    samples: Sequence[float]
-
-    @classmethod
-    def of(cls, samples: Sequence[float]) -> Figure:
-        """The figure for some samples, at least one."""
-        if len(samples) == 1:
-            return cls(samples[0], samples[0], samples[0], samples)
-        low, middle, high = statistics.quantiles(samples, n=4, method="inclusive")
-        return cls(middle, low, high, samples)
-
-
-@attrs.frozen(kw_only=True)
-class Row:
-    """One line of a table. In place of its figure may stand why there is none.
-
-    The goal is the most that the figure may be, or the least with `is_least`. Rows with a `bar` are in the plot
-    that the README shows, under that name.
-    """
-
-    name: str
-    what: str
-    figure: Figure | str
-    unit: str = "×"
-    goal: float | None = None
-    is_least: bool = False
-    bar: str = ""
-
-    @property
-    def is_met(self) -> bool | None:
-        """None where there is no goal, or no figure."""
-        if self.goal is None or isinstance(self.figure, str):
-            return None
-        return self.figure.median >= self.goal if self.is_least else self.figure.median <= self.goal
 
 
 Run: TypeAlias = Callable[[Options], list[Row]]
@@ -121,7 +78,7 @@ def parser(command: str, about: str | None) -> argparse.ArgumentParser:
     size.add_argument("--tiny", action="store_true", help=Profile.TINY.value)
     parser.add_argument("--repeats", type=int, help="rounds")
     parser.add_argument("--calls", type=int, help="calls in each turn of a round, for whoever takes part")
-    parser.add_argument("--concurrency", type=int, default=64, help="creates under way (benchmarks.create)")
+    parser.add_argument("--concurrency", type=int, help="creates under way, in benchmarks.create")
     parser.add_argument("--without-peers", action="store_true", help="leave out what has to be installed")
     parser.add_argument("--results", type=Path, default=RESULTS, help="the folder to write to")
     return parser
@@ -156,7 +113,7 @@ def table(rows: Sequence[Row]) -> str:
         if isinstance(row.figure, str):
             lines.append(f"| {row.name} | {row.what} | not measured: {row.figure} | | {_goal(row)} | {met} |")
         else:
-            middle, low, high = (_number(n) for n in (row.figure.median, row.figure.low, row.figure.high))
+            middle, low, high = (number(n) for n in (row.figure.median, row.figure.low, row.figure.high))
             unit = "" if row.unit == "×" else f" {row.unit}"
             lines.append(
                 f"| {row.name} | {row.what} | {middle}{unit} | {low} – {high} | {_goal(row)} | {met} |"
@@ -168,20 +125,12 @@ def _value(row: Row) -> str:
     if isinstance(row.figure, str):
         return f"not measured: {row.figure}"
     unit = "" if row.unit == "×" else f" {row.unit}"
-    spread = f"({_number(row.figure.low)} – {_number(row.figure.high)})"
-    return f"{_number(row.figure.median):>6}{unit} {spread}"
+    spread = f"({number(row.figure.low)} – {number(row.figure.high)})"
+    return f"{number(row.figure.median):>6}{unit} {spread}"
 
 
 def _goal(row: Row) -> str:
-    return "" if row.goal is None else f"{'≥' if row.is_least else '≤'} {_number(row.goal)}"
-
-
-def _number(value: float) -> str:
-    """Three digits, but whole ones from a hundred on."""
-    if value == 0 or not math.isfinite(value):
-        return f"{value:.2f}"
-    digits = max(0, 2 - math.floor(math.log10(abs(value))))
-    return f"{value:,.{min(digits, 3)}f}"
+    return "" if row.goal is None else f"{'≥' if row.is_least else '≤'} {number(row.goal)}"
 
 
 # --- files ----------------------------------------------------------------------------------------------

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from benchmarks import results
 from benchmarks.measuring import Contestant, Effort, race
-from benchmarks.results import Figure, Options, Row
+from benchmarks.results import Options
+from benchmarks.rows import Figure, Row
 
 KINDS = {"memory": ":memory:", "file": "a file"}
 

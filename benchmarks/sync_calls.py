@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from benchmarks import results
 from benchmarks.measuring import Contestant, Effort, race
 from benchmarks.responder import responder
-from benchmarks.results import Options, Row
+from benchmarks.results import Options
+from benchmarks.rows import Row
 
 GOALS = {"requests": 0.5, "httpx": 0.7, "openai": 0.35, "urllib3": 1.0}
 NAMES = {
