@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import attrs
+
 from benchmarks import results
 from benchmarks.measuring import Contestant, Effort, race
 from benchmarks.responder import responder
 from benchmarks.results import Options
-from benchmarks.rows import Figure, Row
+from benchmarks.rows import Row
 
 UVLOOP = " on uvloop"
-OTHERS = {
-    "sockets": "raw sockets, bytes only",
+BY_HAND = {
+    "plain": "plain aiohttp",
+    "sockets": "raw sockets",
     "tuned": "aiohttp tuned by hand",
-    "typed": "aiohttp tuned by hand, cattrs",
+    "typed": "aiohttp tuned by hand, with cattrs",
+}
+OTHERS = {
+    **BY_HAND,
     "httpx": "httpx",
     "openai_aiohttp": "openai with its aiohttp extra",
     "openai": "openai",
@@ -26,51 +32,48 @@ PEERS = {
     "openai_aiohttp": ("openai", "aiohttp"),
     "vapi": ("vapi_server_sdk",),
 }
-ON_UVLOOP = ("lisn", "plain", "tuned", "typed", "sockets")
 
 
 def run(options: Options) -> list[Row]:
     """All rows."""
     at_once = options.concurrency or options.pick(tiny=4, quick=64, full=64)
     effort = Effort(
-        rounds=options.rounds or options.pick(tiny=2, quick=7, full=21),
-        seconds=options.pick(tiny=0, quick=15, full=30) / 100,
+        rounds=options.rounds or options.pick(tiny=2, quick=5, full=17),
+        seconds=options.pick(tiny=0, quick=12, full=30) / 100,
         calls=options.calls,
         warm_up=at_once,
     )
     with responder() as url:
         ran = race(list(_contestants(url, at_once)), effort, peers=options.peers)
-    rows = [
-        ran.row("S1", "CPU per create / plain aiohttp", "lisn", "plain", goal=0.80),
-        ran.row("S1", "wall per create / plain aiohttp", "lisn", "plain", "wall"),
-        ran.row(
-            "S2",
-            "CPU per create, uvloop / plain aiohttp, uvloop",
-            f"lisn{UVLOOP}",
-            f"plain{UVLOOP}",
-            goal=0.80,
+    uvloop = f"lisn{UVLOOP}", f"plain{UVLOOP}"
+    on_uvloop = "create on uvloop / plain aiohttp on"
+    return [
+        attrs.evolve(ran.row("S1", "create / plain aiohttp", "lisn", "plain", goal=0.80), bar="lisn"),
+        ran.row("S1", "create / plain aiohttp", "lisn", "plain", "wall"),
+        ran.row("S2", f"{on_uvloop} uvloop", *uvloop, goal=0.80),
+        ran.row("S2", f"{on_uvloop} uvloop", *uvloop, "wall"),
+        attrs.evolve(
+            ran.row("S2", f"{on_uvloop} the default loop", uvloop[0], "plain", goal=0.65), bar=uvloop[0]
         ),
-        ran.row(
-            "S2", "CPU per create, uvloop / plain aiohttp, default loop", f"lisn{UVLOOP}", "plain", goal=0.65
+        ran.row("S2", f"{on_uvloop} the default loop", uvloop[0], "plain", "wall"),
+        ran.row("S3", "create / openai", "lisn", "openai", goal=1 / 9),
+        ran.row("S3", "create / openai", "lisn", "openai", "wall"),
+        ran.row("S3", "create / vapi_server_sdk", "lisn", "vapi", goal=1 / 30),
+        ran.row("S3", "create / vapi_server_sdk", "lisn", "vapi", "wall"),
+        *(
+            Row(
+                name="",
+                what=f"{told} / plain aiohttp",
+                clock="CPU",
+                figure=ran.ratio(name, "plain"),
+                bar=told,
+            )
+            for name, told in {
+                **OTHERS,
+                **{f"{name}{UVLOOP}": f"{told}{UVLOOP}" for name, told in BY_HAND.items()},
+            }.items()
         ),
-        ran.row("S3", "CPU per create / openai", "lisn", "openai", goal=1 / 9),
-        ran.row("S3", "CPU per create / vapi_server_sdk", "lisn", "vapi", goal=1 / 30),
     ]
-    bars = [("lisn", "lisn"), (f"lisn{UVLOOP}", f"lisn{UVLOOP}"), (f"plain{UVLOOP}", "plain aiohttp, uvloop")]
-    bars += OTHERS.items()
-    bars += [(f"{name}{UVLOOP}", f"{OTHERS[name]}, uvloop") for name in ON_UVLOOP if name in OTHERS]
-    rows += [
-        Row(
-            name="",
-            what=f"CPU per create of {text} / plain aiohttp",
-            figure=ran.ratio(name, "plain"),
-            bar=text,
-        )
-        for name, text in bars
-    ]
-    itself = Figure.of([1.0])
-    rows.append(Row(name="", what="CPU per create of plain aiohttp", figure=itself, bar="plain aiohttp"))
-    return rows
 
 
 def _contestants(url: str, at_once: int) -> list[Contestant]:
@@ -80,11 +83,11 @@ def _contestants(url: str, at_once: int) -> list[Contestant]:
     return [
         *(
             Contestant(name, "asynchronous", arguments(name, "default"), PEERS.get(name, ()))
-            for name in ("lisn", "plain", *OTHERS)
+            for name in ("lisn", *OTHERS)
         ),
         *(
             Contestant(f"{name}{UVLOOP}", "asynchronous", arguments(name, "uvloop"), needs="uvloop")
-            for name in ON_UVLOOP
+            for name in ("lisn", *BY_HAND)
         ),
     ]
 

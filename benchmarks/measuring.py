@@ -73,10 +73,10 @@ class Race:
         return Figure.of([value(spent) for spent in self.rounds])
 
     def row(
-        self, name: str, text: str, one: str, other: str, what: str = "cpu", goal: float | None = None
+        self, name: str, what: str, one: str, other: str, clock: str = "CPU", goal: float | None = None
     ) -> Row:
         """A ratio as a row."""
-        return Row(name=name, what=text, figure=self.ratio(one, other, what), goal=goal)
+        return Row(name=name, what=what, clock=clock, figure=self.ratio(one, other, clock.lower()), goal=goal)
 
 
 def race(contestants: Sequence[Contestant], effort: Effort, *, peers: bool = True) -> Race:

@@ -31,7 +31,7 @@ def plot(path: Path, title: str, rows: Sequence[Row]) -> None:
     )
     figure.suptitle(title, fontsize=9)
     for unit, group, panel in zip(units, groups, panels.flat, strict=True):
-        _bars(panel, [(row.what, row, OURS if row.goal is not None else THEIRS) for row in group])
+        _bars(panel, [(row.text, row, OURS if row.goal is not None else THEIRS) for row in group])
         panel.set_xlabel("ratio, less is better" if unit == "×" else unit, fontsize=8)
     _save(figure, path)
 

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import attrs
 
 from benchmarks.plots import plot, plot_headline
-from benchmarks.rows import Row, number
+from benchmarks.rows import Figure, Row, quartiles, shown
 from benchmarks.surroundings import in_a_line, surroundings
 
 NO_PEERS = "other libraries were left out"
@@ -101,36 +101,56 @@ def options(chosen: argparse.Namespace) -> Options:
 
 def as_line(row: Row) -> str:
     """A row on a terminal."""
+    spread = f"({quartiles(row.figure)})" if isinstance(row.figure, Figure) else ""
+    value = f"{shown(row.figure, row.unit):>8} {spread}"
     sign = {True: "met", False: "NOT MET", None: ""}[row.is_met]
-    return f"{row.name:<4} {row.what:<78} {_value(row):<24} {_goal(row):<9} {sign}".rstrip()
+    return f"{row.name:<4} {row.text:<84} {value:<26} {_goal(row):<9} {sign}".rstrip()
 
 
 def table(rows: Sequence[Row]) -> str:
     """Rows as Markdown."""
     lines = ["| | figure | median | quartiles | goal | met |", "|---|---|---|---|---|---|"]
     for row in rows:
-        met = {True: "yes", False: "**no**", None: ""}[row.is_met]
-        if isinstance(row.figure, str):
-            lines.append(f"| {row.name} | {row.what} | not measured: {row.figure} | | {_goal(row)} | {met} |")
-        else:
-            middle, low, high = (number(n) for n in (row.figure.median, row.figure.low, row.figure.high))
-            unit = "" if row.unit == "×" else f" {row.unit}"
-            lines.append(
-                f"| {row.name} | {row.what} | {middle}{unit} | {low} – {high} | {_goal(row)} | {met} |"
-            )
+        value = f"{shown(row.figure, row.unit)} | {quartiles(row.figure)}"
+        lines.append(f"| {row.name} | {row.text} | {value} | {_goal(row)} | {_met([row])} |")
     return "\n".join(lines) + "\n"
 
 
-def _value(row: Row) -> str:
-    if isinstance(row.figure, str):
-        return f"not measured: {row.figure}"
-    unit = "" if row.unit == "×" else f" {row.unit}"
-    spread = f"({number(row.figure.low)} – {number(row.figure.high)})"
-    return f"{number(row.figure.median):>6}{unit} {spread}"
+def headline(rows: Sequence[Row]) -> str:
+    """What has a goal, in fewer lines: ratios with both clocks in one, then what is no ratio."""
+    wanted = dict.fromkeys((row.name, row.what) for row in rows if row.goal is not None)
+    groups = [[row for row in rows if (row.name, row.what) == key] for key in wanted]
+    lines = ["| | ratio | CPU | wall | goal | met |", "|---|---|---|---|---|---|"]
+    for group in groups:
+        if group[0].clock:
+            clocks = {row.clock: shown(row.figure) for row in group}
+            value = f"{clocks.get('CPU', '')} | {clocks.get('wall', '')}"
+            goals = " · ".join(dict.fromkeys(_goal(row) for row in group if row.goal is not None))
+            only = "" if len({row.goal for row in group}) == 1 else f" ({_clocks_with_goal(group)})"
+            lines.append(f"| {group[0].name} | {group[0].what} | {value} | {goals}{only} | {_met(group)} |")
+    lines += ["", "| | figure | median | goal | met |", "|---|---|---|---|---|"]
+    for [row] in (group for group in groups if not group[0].clock):
+        lines.append(
+            f"| {row.name} | {row.what} | {shown(row.figure, row.unit)} | {_goal(row)} | {_met([row])} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _clocks_with_goal(rows: Sequence[Row]) -> str:
+    return ", ".join(row.clock for row in rows if row.goal is not None)
 
 
 def _goal(row: Row) -> str:
-    return "" if row.goal is None else f"{'≥' if row.is_least else '≤'} {number(row.goal)}"
+    if row.goal is None:
+        return ""
+    digits = f"{row.goal:,.3f}".rstrip("0").rstrip(".")
+    return f"{'≥' if row.is_least else '≤'} {digits}"
+
+
+def _met(rows: Sequence[Row]) -> str:
+    """Of those that have a goal, whether all of them meet it."""
+    said = {row.is_met for row in rows} - {None}
+    return "" if not said else "yes" if said == {True} else "**no**"
 
 
 # --- files ----------------------------------------------------------------------------------------------
@@ -147,8 +167,7 @@ def write_summary(rows: Sequence[Row], options: Options) -> None:
     """What the README shows: all that has a goal as one table, and one plot; and the whole, as any other."""
     about = surroundings(options.profile.name.lower(), peers=options.peers)
     write("speed", rows, options, about)
-    goals = [row for row in rows if row.goal is not None]
-    _file("headline", options, "md").write_text(f"{table(goals)}\n{in_a_line(about)}\n")
+    _file("headline", options, "md").write_text(f"{headline(rows)}\n{in_a_line(about)}\n")
     title = (
         f"CPU of one create, 64 at a time; plain aiohttp = 1, log scale\n{about['date']}, {about['machine']}"
     )
