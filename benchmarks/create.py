@@ -73,6 +73,11 @@ def run(options: Options) -> list[Row]:
                 **{f"{name}{UVLOOP}": f"{told}{UVLOOP}" for name, told in BY_HAND.items()},
             }.items()
         ),
+        Row(
+            name="",
+            what="share of its wall time for which plain aiohttp had its core; 1: nothing else ran there",
+            figure=ran.figure(lambda of: of["plain"]["cpu"] / of["plain"]["wall"], "plain"),
+        ),
     ]
 
 
