@@ -59,15 +59,16 @@ class Attempt:
 
 def meaning_of(attempt: Attempt) -> Meaning:
     """The retry table: one row per `if`, from the top."""
-    if 200 <= attempt.status < 300 and (attempt.readable or attempt.method == "DELETE"):
+    is_2xx = attempt.happened is Happened.REPLIED and 200 <= attempt.status < 300
+    if is_2xx and (attempt.readable or attempt.method == "DELETE"):
         return Meaning.DONE
     again = Meaning.UNKNOWN if attempt.method == "POST" else Meaning.HARMLESS
     if attempt.happened is Happened.UNSENT:
         return Meaning.HARMLESS
     if attempt.happened is Happened.BARRED:
         return Meaning.DEFINITE
-    if attempt.happened is Happened.LOST or attempt.status < 300:
-        return again  # cut off, no final status, or a 2xx that cannot be read
+    if attempt.happened is Happened.LOST or is_2xx or attempt.status < 200:
+        return again
     if is_declined(attempt):
         return Meaning.HARMLESS
     if attempt.status == 404 and attempt.method == "DELETE" and attempt.acted_before:
