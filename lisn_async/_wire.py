@@ -129,5 +129,5 @@ def structure_assistant(fields: dict[str, Any]) -> Assistant:
         raise Unreadable("an assistant has no id")
     if not assistant_id.isprintable():
         raise Unreadable("an assistant's id holds control characters")
-    unknown = fields.keys() - _KNOWN
-    return _structure_assistant({**fields, "extra": {key: fields[key] for key in fields if key in unknown}})
+    extra = {key: fields[key] for key in fields if key not in _KNOWN}
+    return _structure_assistant({**fields, "extra": extra})
