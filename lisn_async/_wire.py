@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import orjson
+from cattrs.fns import identity
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 from cattrs.preconf.orjson import make_converter
 
@@ -51,21 +52,25 @@ _converter.register_structure_hook_func(lambda kind: kind == float | None, _numb
 _converter.register_structure_hook_func(lambda kind: kind == Mapping[str, Any], lambda value, _: value)
 _structure_assistant = make_dict_structure_fn(Assistant, _converter, _cattrs_detailed_validation=False)
 
-for _spec in (AssistantCreate, AssistantUpdate):
-    _converter.register_unstructure_hook(
-        _spec,
-        make_dict_unstructure_fn(
-            _spec, _converter, _cattrs_omit_if_default=True, extra_body=override(omit=True)
-        ),
-    )
+def _as_it_is(spec: type[Spec]) -> Callable[[Spec], dict[str, Any]]:
+    """A function that gives the fields which a spec sets. Their values are JSON already: none is looked at."""
+    values: Any = {field: override(unstruct_hook=identity) for field in FIELDS}
+    values["extra_body"] = override(omit=True)
+    return make_dict_unstructure_fn(spec, _converter, _cattrs_omit_if_default=True, **values)
 
 
-def encode(spec: AssistantCreate | AssistantUpdate) -> Payload:
-    """The JSON body of a validated spec: its set fields, then `extra_body` over them."""
-    fields: dict[str, Any] = _converter.unstructure(spec)
-    if spec.extra_body:
-        fields.update(spec.extra_body)
-    return Payload(dumps(fields))
+_unstructure_create = _as_it_is(AssistantCreate)
+_unstructure_update = _as_it_is(AssistantUpdate)
+
+
+def fields_of(spec: AssistantCreate | AssistantUpdate) -> dict[str, Any]:
+    """The documented fields that a spec sets."""
+    return _unstructure_create(spec) if isinstance(spec, AssistantCreate) else _unstructure_update(spec)
+
+
+def encode(fields: dict[str, Any], extra_body: Mapping[str, object] | None) -> Payload:
+    """The JSON body of validated fields, and of `extra_body` over them."""
+    return Payload(dumps({**fields, **extra_body} if extra_body else fields))
 
 
 def dumps(value: object, *, sort_keys: bool = False) -> bytes:

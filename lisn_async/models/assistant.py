@@ -49,6 +49,10 @@ class _Fields:
     webhook_secret: str | Unset | None = attrs.field(default=UNSET, converter=_hidden)
     extra_body: Mapping[str, object] | None = attrs.field(default=None, hash=False, converter=_hidden_fields)
 
+    def _set_fields(self) -> Mapping[str, object]:
+        values = ((name, getattr(self, name)) for name in _rules.FIELDS)
+        return {name: value for name, value in values if value is not UNSET}
+
 
 @attrs.frozen(kw_only=True)
 class AssistantCreate(_Fields):
@@ -67,7 +71,7 @@ class AssistantCreate(_Fields):
         Raises `ValidationError`, naming every wrong field at once. `strict=False` lets types and
         providers through that the documentation does not list.
         """
-        _rules.check_create(self, strict=strict)
+        _rules.check_create(self._set_fields(), self.extra_body, strict=strict)
 
 
 @attrs.frozen(kw_only=True)
@@ -80,7 +84,7 @@ class AssistantUpdate(_Fields):
         Raises `ValidationError`, naming every wrong field at once. `strict=False` lets types and
         providers through that the documentation does not list.
         """
-        _rules.check_update(self, strict=strict)
+        _rules.check_update(self._set_fields(), self.extra_body, strict=strict)
 
 
 @attrs.frozen(kw_only=True)
