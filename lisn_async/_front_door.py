@@ -1,6 +1,6 @@
 """A package that imports its modules when a name in one of them is first asked for (PEP 562).
 
-attrs and asyncio alone, which most of ours need, take a fifth of the time of `import openai`. A program that only
+attrs and asyncio alone, which most of ours need, take longer than a tenth of `import openai`. A program that only
 mentions the SDK, or needs no more of it than an error, shall not wait for that.
 """
 

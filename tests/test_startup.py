@@ -102,6 +102,28 @@ def test_the_first_call_imports_nothing_inside_the_loop(lisn_sandbox: lisn_async
     assert run(FIRST_CALL, lisn_sandbox.base_url, lisn_sandbox.token).split() == []
 
 
+STARTED = """
+import asyncio, sys
+from lisn_async.sandbox import Sandbox
+assert not {"aiohttp", "sqlite3"} & set(sys.modules)
+box = Sandbox(database=sys.argv[1])
+"localhost".encode("idna")  # what looking up a host imports
+before = set(sys.modules)
+
+async def main():
+    await box.start()
+    print(*set(sys.modules) - before)
+    await box.stop()
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("database", [":memory:", "box.db"])
+def test_starting_a_sandbox_imports_nothing_inside_the_loop(database: str, tmp_path: Path) -> None:
+    assert run(STARTED, database if database == ":memory:" else str(tmp_path / database)).split() == []
+
+
 # --- a door that opens late is a door all the same --------------------------------------------------------
 
 
