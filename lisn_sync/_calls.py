@@ -58,7 +58,7 @@ class Call:
         """Have the loop start the coroutine, in a copy of this thread's context."""
         for argument in crossing(args, kwargs):
             argument.call = self
-        self.background.loop.call_soon_threadsafe(self._begin, func, args, kwargs)
+        self.background.hand_over(self._begin, func, args, kwargs)
 
     def wait(self) -> None:
         """Come back when the coroutine has ended."""
@@ -122,6 +122,8 @@ class Call:
         return None
 
     def _begin(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if self.done:  # cancelled before it was begun: the caller was interrupted while it handed this over
+            return
         if (sniffio := sys.modules.get("sniffio")) is not None:
             sniffio.current_async_library_cvar.set(
                 "asyncio"
