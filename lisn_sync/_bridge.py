@@ -3,8 +3,8 @@
     the caller's thread                       the loop's thread: one per process, daemon
     -------------------                       ------------------------------------------
     run(client.get, "ast_1")
-      call_soon_threadsafe ------------------> a plain asyncio task, in a copy of the caller's context
-      waits on a lock used as a latch <------- the task's done callback releases it
+      hands it over -------------------------> a plain asyncio task, in a copy of the caller's context
+      waits on a lock used as a latch <------- released when the task ends
       returns the value or raises the error
 
 Where each part lives; a file imports only from those below it:

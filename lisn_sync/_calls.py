@@ -58,7 +58,7 @@ class Call:
         """Have the loop start the coroutine, in a copy of this thread's context."""
         for argument in crossing(args, kwargs):
             argument.call = self
-        self.background.loop.call_soon_threadsafe(self._begin, func, args, kwargs)
+        self.background.hand_over(self._begin, func, args, kwargs)
 
     def wait(self) -> None:
         """Come back when the coroutine has ended."""
@@ -122,13 +122,15 @@ class Call:
         return None
 
     def _begin(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if self.done:  # cancelled before it was begun: the caller was interrupted while it handed this over
+            return
         if (sniffio := sys.modules.get("sniffio")) is not None:
             sniffio.current_async_library_cvar.set(
                 "asyncio"
             )  # the context may say "trio"; this is a copy of it
         self._task = self.background.loop.create_task(self._carry(func, args, kwargs))
         self.background.calls.add(self)  # asyncio itself holds its tasks weakly
-        self._task.add_done_callback(self._finish)
+        self._task.add_done_callback(self._settle)
 
     async def _carry(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Run the coroutine and keep its outcome: an error never reaches asyncio, which would die of SystemExit."""
@@ -136,11 +138,19 @@ class Call:
             self.value = await func(*args, **kwargs)
         except BaseException as error:  # noqa: BLE001
             self.error = error.with_traceback(outside(error.__traceback__))
+        else:
+            # Here and not in the done callback: that is one turn of the loop less.
+            assert self._task is not None
+            self._task.remove_done_callback(self._settle)
+            self._finish()
 
-    def _finish(self, task: asyncio.Task[None] | None) -> None:
+    def _settle(self, task: asyncio.Task[None]) -> None:
         # A done callback, not the end of _carry(): a task cancelled before its first step never gets there.
-        if task is None or task.cancelled():
+        if task.cancelled():
             self.error = asyncio.CancelledError()
+        self._finish()
+
+    def _finish(self) -> None:
         self._task = None
         self.background.calls.discard(self)
         self.done = True
@@ -149,7 +159,8 @@ class Call:
     def _cancel(self) -> None:
         if self._task is None:
             if not self.done:  # interrupted before it was handed over
-                self._finish(None)
+                self.error = asyncio.CancelledError()
+                self._finish()
         elif not self._is_cancelled:  # a second time would cut off its clean-up
             self._is_cancelled = True
             self._task.cancel()

@@ -419,6 +419,22 @@ def test_the_loop_is_uvloop_s_where_that_is_installed(loop: str) -> None:
     assert printed.startswith(loop)
 
 
+def test_where_there_is_no_eventfd_the_loop_is_woken_its_own_way() -> None:
+    script("""
+        import threading
+        from lisn_sync import _loop
+        from lisn_sync._bridge import run
+        _loop._HAS_EVENTFD = False
+        async def give(value): return value
+        found = []
+        threads = [threading.Thread(target=lambda: found.append(run(give, 1))) for _ in range(16)]
+        for thread in threads: thread.start()
+        for thread in threads: thread.join()
+        assert found == [1] * 16, found
+        assert _loop.home.background.hand_over == _loop.home.background.loop.call_soon_threadsafe
+    """)
+
+
 # --- interrupted calls ------------------------------------------------------------------------------------------
 
 
@@ -443,6 +459,27 @@ def test_ctrl_c_cancels_the_call_and_waits_for_its_clean_up() -> None:
         run(work)
     assert steps == ["cancelled", "cleaned up"]
     assert run(give, 1) == 1
+
+
+@pytest.mark.skipif(not _loop._HAS_EVENTFD, reason="there is one queue here")
+def test_a_call_that_is_interrupted_while_it_is_handed_over_never_begins(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    begun = []
+
+    async def work() -> None:
+        begun.append(True)
+
+    def interrupted(descriptor: int, value: int) -> None:
+        raise KeyboardInterrupt
+
+    run(give, 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "eventfd_write", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run(work)
+    assert run(give, 1) == 1  # wakes the loop, which finds the other one there
+    assert begun == []
 
 
 def test_a_second_ctrl_c_ends_the_wait_for_the_clean_up() -> None:
