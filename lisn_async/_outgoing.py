@@ -24,6 +24,7 @@ from ._secrets import Payload
 
 AT_ONCE = 2**16
 """Bytes of a body up to which it is written together with the head."""
+JSON = "application/json"
 IN_PIECES = 2**20
 """Bytes above which a body is written in pieces, so that the loop is not held up."""
 
@@ -55,15 +56,14 @@ class Head:
     """What all requests with a body, or all without, begin with: their headers, also as bytes."""
 
     def __init__(self, base_url: str, headers: Mapping[str, str]) -> None:
-        self.number = len(headers)
         self.headers = CIMultiDict({"Host": URL(base_url).host_port_subcomponent or "", **headers})
         self._lines = Payload("".join(f"{name}: {self.headers[name]}\r\n" for name in self.headers).encode())
 
-    def with_body(self, method: str, path: str, body: bytes) -> Payload:
+    def with_body(self, method: str, path: str, body: bytes) -> bytes:
         """The whole request as it travels."""
         line = f"{method} {path} HTTP/1.1\r\n".encode()
         length = b"Content-Length: %d\r\n\r\n" % len(body) if body or method != "GET" else b"\r\n"
-        return Payload(b"".join((line, self._lines, length, body)))
+        return b"".join((line, self._lines, length, body))
 
 
 class Outbox:
@@ -76,30 +76,24 @@ class Outbox:
     def __init__(self, loop: asyncio.AbstractEventLoop, limits: Limits) -> None:
         self._loop = loop
         self._limits = limits
-        self._waiting: list[tuple[Any, Outgoing, Payload]] = []
+        self._waiting: list[tuple[_TemplateRequest, Any]] = []
 
-    def put(self, protocol: Any, outgoing: Outgoing, whole: Payload) -> None:
+    def put(self, request: _TemplateRequest, protocol: Any) -> None:
         """Have a request written, soon; at once if there is no other that it could wait for."""
         if len(self._limits) == 1:
-            _write(protocol, outgoing, whole)
+            request.write(protocol)
             return
         if not self._waiting:
             self._loop.call_soon(self._write_all)
-        self._waiting.append((protocol, outgoing, whole))
+        self._waiting.append((request, protocol))
 
     def _write_all(self) -> None:
         waiting, self._waiting = self._waiting, []
-        for protocol, outgoing, whole in waiting:
+        for request, protocol in waiting:
             try:
-                _write(protocol, outgoing, whole)
+                request.write(protocol)
             except Exception as error:  # noqa: BLE001 - it belongs to this request, the others have to go out
                 protocol.set_exception(error)
-
-
-def _write(protocol: Any, outgoing: Outgoing, whole: Payload) -> None:
-    note_connection(protocol, outgoing)
-    outgoing.written = True
-    protocol.transport.write(whole)
 
 
 def request_class(bare: Head, with_body: Head, outbox: Outbox) -> type[aiohttp.ClientRequest]:
@@ -109,17 +103,29 @@ def request_class(bare: Head, with_body: Head, outbox: Outbox) -> type[aiohttp.C
     data; the others are copies of it. A tool that traces the session or adds headers gets aiohttp's own way.
     """
     first: dict[tuple[str, bool], _TemplateRequest] = {}
+    usual = len(bare.headers) - 1  # all but Host
 
-    def request(method: str, url: URL, **given: Any) -> _Request:
-        body = given["data"]
-        head = with_body if body else bare
-        is_usual = len(given["headers"]) == head.number and given["proxy"] is None and not given["traces"]
-        if not is_usual or len(body) > AT_ONCE:
-            return _Request(method, url, **given)
-        kind = (method, bool(body))
+    def request(
+        method: str,
+        url: URL,
+        *,
+        data: Outgoing,
+        headers: CIMultiDict[str],
+        proxy: Any,
+        traces: Any,
+        **given: Any,
+    ) -> _Request:
+        if len(headers) != usual or len(data) > AT_ONCE or proxy is not None or traces:
+            if data:
+                headers["Content-Type"] = JSON
+            return _Request(method, url, data=data, headers=headers, proxy=proxy, traces=traces, **given)
+        kind = (method, bool(data))
         if kind not in first:
-            first[kind] = _TemplateRequest(method, url, head=head, outbox=outbox, **given)
-        return first[kind].copy(url, body)
+            head = with_body if data else bare
+            first[kind] = _TemplateRequest(
+                method, url, data=data, traces=traces, head=head, outbox=outbox, **given
+            )
+        return first[kind].copy(url, data)
 
     return cast("type[aiohttp.ClientRequest]", request)
 
@@ -167,19 +173,25 @@ class _TemplateRequest(_Request):
         self._head = head
         self._outbox = outbox
         super().__init__(method, url, **given)
+        self._info = self.request_info
 
     def copy(self, url: URL, outgoing: Outgoing) -> _TemplateRequest:
         """The same request for another URL and with another body."""
         copy = object.__new__(_TemplateRequest)
-        copy.__dict__.update(self.__dict__)
+        copy.__dict__ = self.__dict__.copy()
         copy.url = copy.original_url = url
         copy._outgoing = outgoing
         return copy
 
+    def write(self, protocol: Any) -> None:
+        """Write all of it. Raises what says that the connection is no good."""
+        note_connection(protocol, self._outgoing)
+        self._outgoing.written = True
+        protocol.transport.write(self._head.with_body(self.method, self.url.raw_path_qs, self._outgoing))
+
     async def send(self, conn: Any) -> aiohttp.ClientResponse:
-        whole = self._head.with_body(self.method, self.url.raw_path_qs, self._outgoing)
         try:
-            self._outbox.put(conn.protocol, self._outgoing, whole)
+            self._outbox.put(self, conn.protocol)
         except (aiohttp.ClientError, OSError) as error:
             raise Failed from error
         return self.response_class(
@@ -188,7 +200,7 @@ class _TemplateRequest(_Request):
             writer=None,
             continue100=None,
             timer=self._timer,
-            request_info=self.request_info,
+            request_info=self._info,  # of the first of its kind: it shows in aiohttp's own errors alone
             traces=self._traces,
             loop=self.loop,
             session=self._session,

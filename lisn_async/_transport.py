@@ -33,8 +33,18 @@ from yarl import URL
 from ._broken import NEVER_WRITTEN, broken, cut_off
 from ._config import Settings
 from ._limits import Limits
-from ._outgoing import Failed, Head, Outbox, Outgoing, Response, as_aiohttp_takes, make_final, request_class
-from ._request import Request
+from ._outgoing import (
+    JSON,
+    Failed,
+    Head,
+    Outbox,
+    Outgoing,
+    Response,
+    as_aiohttp_takes,
+    make_final,
+    request_class,
+)
+from ._request import COLLECTION, Request
 from ._response import Broken, Reply, reply_of
 from ._secrets import Secret
 from ._unpack import ACCEPTED
@@ -113,7 +123,8 @@ class Transport:
         self._closed = False
         self._users = 0
         self._headers, self._json_headers = _headers(settings)
-        self._options = _options(settings, session)
+        self._options = _options(settings, session, self._headers)
+        self._collection = URL(settings.base_url + COLLECTION, encoded=True)
         _live.add(self)
 
     async def acquire(self, ends: float = math.inf) -> Pool | None:
@@ -151,11 +162,7 @@ class Transport:
             with pool.limits.within(seconds):
                 if isinstance(sending, Outgoing):
                     response = await pool.session.request(
-                        request.method,
-                        URL(self.url(request), encoded=True),
-                        data=sending,
-                        headers=self._json_headers if sending else self._headers,
-                        **self._options,
+                        request.method, self._url(request), data=sending, **self._options
                     )
                 else:
                     response = await self._request_borrowed(pool, request, (sending, *own))
@@ -181,14 +188,13 @@ class Transport:
     ) -> aiohttp.ClientResponse:
         return await pool.session.request(
             request.method,
-            URL(self.url(request), encoded=True),
+            self._url(request),
             data=None if request.body is None else as_aiohttp_takes(request.body),
-            headers=self._headers if request.body is None else self._json_headers,
             middlewares=middlewares,
             raise_for_status=False,
             auto_decompress=False,
             skip_auto_headers=_NOT_GUESSED,
-            **self._options,
+            **{**self._options, "headers": self._headers if request.body is None else self._json_headers},
         )
 
     def _ended(
@@ -232,6 +238,9 @@ class Transport:
         """The URL that a request goes to."""
         return self._settings.base_url + request.path
 
+    def _url(self, request: Request[Any]) -> URL:
+        return self._collection if request.path == COLLECTION else URL(self.url(request), encoded=True)
+
     async def _new_pool(self) -> Pool:
         loop = asyncio.get_running_loop()
         if self._closed:
@@ -262,6 +271,7 @@ class Transport:
                 keepalive_timeout=KEEP_ALIVE,
                 ssl=True if settings.ssl_context is None else settings.ssl_context,
             ),
+            headers=self._headers if settings.proxy is None else None,
             cookie_jar=_NoCookies(),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
             request_class=request_class(bare, with_body, outbox),
@@ -300,15 +310,19 @@ def _headers(settings: Settings) -> tuple[CIMultiDict[str], CIMultiDict[str]]:
     if settings.proxy is not None and settings.proxy.authorization and settings.base_url.startswith("http:"):
         headers["Proxy-Authorization"] = settings.proxy.authorization  # there is no CONNECT to carry it
     with_json = headers.copy()
-    with_json["Content-Type"] = "application/json"
+    with_json["Content-Type"] = JSON
     return headers, with_json
 
 
-def _options(settings: Settings, session: aiohttp.ClientSession | None) -> Mapping[str, Any]:
+def _options(
+    settings: Settings, session: aiohttp.ClientSession | None, headers: CIMultiDict[str]
+) -> Mapping[str, Any]:
     """What is the same for every request of a transport."""
     options: dict[str, Any] = {"allow_redirects": False}
     if settings.proxy is not None:
         options["proxy"] = settings.proxy.url
+        # Not as those of the session, which the proxy is sent in clear text.
+        options["headers"] = headers
         if settings.proxy.authorization is not None:
             options["proxy_headers"] = {"Proxy-Authorization": settings.proxy.authorization}
     if session is not None and settings.ssl_context is not None:

@@ -209,7 +209,7 @@ def run_bulk(
 
         async def main() -> Ran:
             async with AsyncLisn("token", base_url="https://example.com") as client:
-                client._calls.transport.exchange = wire.exchange  # type: ignore[method-assign]
+                client._calls.transport.exchange = wire.exchange  # type: ignore[method-assign, assignment]
                 began = clock.now
                 result = await client.assistants.create_many(
                     [SPEC] * items, max_concurrency=max_concurrency, **options
