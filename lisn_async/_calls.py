@@ -12,6 +12,7 @@ import math
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from functools import lru_cache
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
@@ -192,13 +193,16 @@ class Calls:
         return Tried(attempt=attempt, error=error, cause=what.cause)
 
     async def _judge_reply(self, request: Request[T], reply: Reply, number: int, *, acted: bool) -> Tried[T]:
-        attempt = Attempt(
-            method=request.method,
-            happened=Happened.REPLIED,
-            status=reply.status,
-            retry_after=reply.retry_after,
-            acted_before=acted,
-        )
+        if 200 <= reply.status < 300:
+            attempt = _succeeded(request.method, reply.status)
+        else:
+            attempt = Attempt(
+                method=request.method,
+                happened=Happened.REPLIED,
+                status=reply.status,
+                retry_after=reply.retry_after,
+                acted_before=acted,
+            )
         error: errors.APIError
         try:
             if reply.status < 200:
@@ -207,7 +211,14 @@ class Calls:
                 result = request.read(reply)
                 if isinstance(result, CoroutineType):
                     result = await result
-                return self._succeeded(attempt, reply, number, cast("T", result))
+                self.traffic.budget.refill()
+                response = RawResponse(
+                    status_code=reply.status,
+                    headers=reply.headers,
+                    attempts=number,
+                    result=cast("T", result),
+                )
+                return Tried(attempt=attempt, response=response)
         except IncompleteList as more:
             why = f"the reply is not the whole list: {more}"
             error = self._error(errors.IncompleteListError, request, why, number, unknown=False)
@@ -229,16 +240,6 @@ class Calls:
             )
         return Tried(attempt=attempt, error=error, cause=reply.broken.cause if reply.broken else None)
 
-    def _succeeded(self, attempt: Attempt, reply: Reply, number: int, result: T) -> Tried[T]:
-        response = RawResponse(
-            status_code=reply.status,
-            headers=reply.headers,
-            attempts=number,
-            result=result,
-        )
-        self.traffic.budget.refill()
-        return Tried(attempt=attempt, response=response)
-
     def _pause(self, attempt: Attempt) -> None:
         """Hold back every call of this client for as long as the service asked."""
         if attempt.retry_after is not None and attempt.retry_after <= LONGEST_WAIT:
@@ -249,6 +250,12 @@ class Calls:
         tries = f" after {attempts} attempts" if attempts > 1 else ""
         message = f"{request.method} {url} failed{tries}: {why}{hint(unknown=unknown)}"
         return kind(message, request.method, url, attempts, unknown)
+
+
+@lru_cache(maxsize=64)
+def _succeeded(method: str, status: int) -> Attempt:
+    """What is known after a 2xx. Nearly all attempts end so, and nobody changes one: they share it."""
+    return Attempt(method=method, happened=Happened.REPLIED, status=status)
 
 
 def _unsent(kind: Kind, why: str) -> Broken:

@@ -129,7 +129,7 @@ def as_spec(given: object) -> AssistantCreate:
 
 
 def _secrets(fields: Mapping[str, object], extra: Mapping[str, object] | None) -> tuple[str, ...]:
-    given = [fields.get("webhook_secret")]
-    if extra:
-        given.append(extra.get("webhook_secret"))
-    return tuple([secret for secret in given if isinstance(secret, str) and secret])
+    if extra is None and "webhook_secret" not in fields:
+        return ()
+    given = (fields.get("webhook_secret"), (extra or {}).get("webhook_secret"))
+    return tuple(secret for secret in given if isinstance(secret, str) and secret)

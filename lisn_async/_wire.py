@@ -125,10 +125,10 @@ def structure_assistant(fields: dict[str, Any]) -> Assistant:
     return Assistant(**known, extra=extra)
 
 
-def _number_or_none(value: object) -> float | None:
+def _number_or_none(value: Any) -> float | None:
     if value is None:
         return None
     # Not infinite, and no integer too large for a float.
-    if isinstance(value, int | float) and type(value) is not bool and abs(value) < 1e300:
+    if type(value) in (int, float) and abs(value) < 1e300:
         return float(value)
     raise Unreadable(f"a number field holds {type(value).__name__}")
