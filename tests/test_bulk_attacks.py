@@ -707,9 +707,11 @@ async def test_what_was_noted_while_a_write_was_failing_is_not_written_after_it(
         raise OSError(28, "No space left on device")
 
     journal._write = half  # type: ignore[method-assign]
-    first = asyncio.create_task(journal.sent(0, "print"))
+    journal.sent(0, "print")
+    first = asyncio.create_task(journal.flushed())
     await asyncio.sleep(0.02)
-    second = asyncio.create_task(journal.sent(1, "print"))
+    journal.sent(1, "print")
+    second = asyncio.create_task(journal.flushed())
     ends = await asyncio.gather(first, second, return_exceptions=True)
     assert [type(end) for end in ends] == [JournalError, JournalError]
     await journal.aclose()

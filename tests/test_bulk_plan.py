@@ -10,7 +10,7 @@ from lisn_async import Assistant, AssistantCreate
 from lisn_async.bulk.content import (
     content_of,
     copy_content,
-    fingerprint,
+    fingerprint_of,
     marker_content,
     marker_of,
     row_content,
@@ -44,7 +44,7 @@ def pending(*specs: AssistantCreate) -> list[Pending]:
 
 
 def named(one: AssistantCreate) -> str:
-    return fingerprint(content_of(one))
+    return fingerprint_of(one)
 
 
 def test_a_row_is_recognised_by_the_fields_that_were_sent_and_by_no_others() -> None:

@@ -1,6 +1,8 @@
 """What an item is, for comparing: with itself in an earlier run, and with rows that the service lists.
 
 The webhook secret takes no part in either: a service may not show it, and a journal must not hold it.
+Rows are compared by the hash that Python has of strings anyway, which is another in every process; what a
+journal holds is the `fingerprint`, the same in every process, and made only where there is a journal.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ import re
 from collections.abc import Iterable
 from functools import lru_cache
 from hashlib import blake2b
+from operator import attrgetter
 from typing import Any
 
 import attrs
@@ -18,6 +21,7 @@ from ..models import UNSET, Assistant, AssistantCreate
 from ..models._rules import FIELDS
 
 _COMPARED = tuple(name for name in FIELDS if name != "webhook_secret")
+_values_of = attrgetter(*_COMPARED)
 _MARKER = re.compile(r"lisn-[0-9a-f]{32}")
 MARKED = ("(marker)",)
 """In the place of fields: recognised by the marker in its name alone."""
@@ -33,16 +37,25 @@ class Content:
 
 def content_of(spec: AssistantCreate) -> Content:
     """What a row must show to be this item."""
-    extra = spec.extra_body or {}
-    documented = (name for name in _COMPARED if getattr(spec, name) is not UNSET and name not in extra)
-    fields = (*documented, *sorted(name for name in extra if name != "webhook_secret"))
-    return Content(fields, _digest(extra[name] if name in extra else getattr(spec, name) for name in fields))
+    fields, values = _sent(spec)
+    return Content(fields, _digest(values))
+
+
+def fingerprint_of(spec: AssistantCreate) -> str:
+    """The item's name in a journal: the same in every process."""
+    return _fingerprint(*_sent(spec))
+
+
+def fingerprint_of_copy(original: Assistant) -> str:
+    """The name in a journal of every copy of this assistant, as it is now."""
+    fields, values = _copied(original)
+    return _fingerprint(("copy of", original.id, *fields), values)
 
 
 def copy_content(original: Assistant) -> Content:
     """What a row must show to be a copy of this assistant: all but its name, which the service may change."""
-    fields = tuple(name for name in _COMPARED if name != "name")
-    return row_content(original, fields)
+    fields, values = _copied(original)
+    return Content(fields, _digest(values))
 
 
 def marker_of(key: bytes, index: int) -> str:
@@ -60,14 +73,7 @@ def row_content(row: Assistant, fields: tuple[str, ...]) -> Content:
     if fields == MARKED:
         found = _MARKER.search((row.name or "").casefold())
         return Content(fields, _digest([found.group() if found else None]))
-    return Content(
-        fields, _digest(getattr(row, name) if name in FIELDS else row.extra.get(name) for name in fields)
-    )
-
-
-def fingerprint(content: Content) -> str:
-    """The item's name in a journal: the same in every process."""
-    return f"{_digest_of_names(content.fields) & (2**64 - 1):016x}{content.digest & (2**64 - 1):016x}"
+    return Content(fields, _digest(_shown_in(row, fields)))
 
 
 def secret_of(spec: AssistantCreate) -> object:
@@ -83,16 +89,57 @@ def shown(spec: AssistantCreate, assistant_id: str) -> Assistant:
     return Assistant(id=assistant_id, **sent, extra={k: v for k, v in extra.items() if k not in FIELDS})
 
 
-@lru_cache(maxsize=64)
-def _digest_of_names(fields: tuple[str, ...]) -> int:
-    return _digest(fields)
+def _sent(spec: AssistantCreate) -> tuple[tuple[str, ...], list[Any]]:
+    """The fields that an item sends, and their values."""
+    extra = spec.extra_body
+    if not extra:
+        values = _values_of(spec)
+        fields = [name for name, value in zip(_COMPARED, values, strict=True) if value is not UNSET]
+        return tuple(fields), [value for value in values if value is not UNSET]
+    documented = (name for name in _COMPARED if getattr(spec, name) is not UNSET and name not in extra)
+    names = (*documented, *sorted(name for name in extra if name != "webhook_secret"))
+    return names, [extra[name] if name in extra else getattr(spec, name) for name in names]
+
+
+def _copied(original: Assistant) -> tuple[tuple[str, ...], list[Any]]:
+    fields = tuple(name for name in _COMPARED if name != "name")
+    return fields, _shown_in(original, fields)
+
+
+def _shown_in(row: Assistant, fields: tuple[str, ...]) -> list[Any]:
+    return [getattr(row, name) if name in FIELDS else row.extra.get(name) for name in fields]
 
 
 def _digest(values: Iterable[Any]) -> int:
+    # A hash alone would have 1 and True, 0 and "" as one.
+    return hash(tuple([value if type(value) is str else _comparable(value) for value in values]))
+
+
+def _comparable(value: Any) -> object:
+    """A string as it is, of whatever class; anything else as JSON in one spelling."""
+    return str.__str__(value) if isinstance(value, str) else ("json", _json([_plain(value)]))
+
+
+def _fingerprint(fields: tuple[str, ...], values: Iterable[Any]) -> str:
+    return f"{_stable_digest_of_names(fields)}{_stable_digest(values)}"
+
+
+@lru_cache(maxsize=64)
+def _stable_digest_of_names(fields: tuple[str, ...]) -> str:
+    return _stable_digest(fields)
+
+
+def _stable_digest(values: Iterable[Any]) -> str:
+    return blake2b(_json([_plain(value) for value in values]), digest_size=8).hexdigest()
+
+
+def _plain(value: Any) -> Any:
     # 1 and 1.0 are one number. Beyond 2**53 neighbours would become one: ids of customers, say.
-    plain = [float(value) if type(value) is int and abs(value) <= 2**53 else value for value in values]
+    return float(value) if type(value) is int and abs(value) <= 2**53 else value
+
+
+def _json(values: list[Any]) -> bytes:
     try:
-        encoded = dumps(plain, sort_keys=True)
+        return dumps(values, sort_keys=True)
     except TypeError:  # a lone surrogate, which only a row of another client can hold
-        encoded = repr(plain).encode(errors="surrogatepass")
-    return int.from_bytes(blake2b(encoded, digest_size=8).digest(), signed=True)
+        return repr(values).encode(errors="surrogatepass")

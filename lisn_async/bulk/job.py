@@ -13,7 +13,15 @@ from .._request import Request
 from .._secrets import hide
 from ..errors import LisnError, ValidationError
 from ..models import UNSET, Assistant, AssistantCreate, AssistantUpdate
-from .content import Content, content_of, copy_content, marker_content, marker_of
+from .content import (
+    Content,
+    content_of,
+    copy_content,
+    fingerprint_of,
+    fingerprint_of_copy,
+    marker_content,
+    marker_of,
+)
 from .outcome import BulkOutcome, Status
 from .source import Item
 
@@ -22,18 +30,18 @@ from .source import Item
 class Job:
     """An item that can be sent.
 
-    `item` says what it is, `content` how a row of it is recognised; the two differ under a `marker`, and `rename`
-    has to be sent once it is made, to give it its name. `noted_at` is when the journal last learnt that it is about
-    to be sent, by the monotonic clock, and `is_out` says whether it may have been. `made` is set once it is there,
-    `error` and `believable_at` once its fate is not known.
+    `content` is how a row of it is recognised: under a `marker` by that alone, and `rename` has to be sent once it
+    is made, to give it its name. `noted_at` is when the journal last learnt that it is about to be sent, by the
+    monotonic clock, and `is_out` says whether it may have been. `made` is set once it is there, `error` and
+    `believable_at` once its fate is not known. `copy` is what a copy is in a journal.
     """
 
     index: int
     given: AssistantCreate | Mapping[str, object] = attrs.field(repr=False)
     spec: AssistantCreate
     request: Request[Assistant]
-    item: Content
     content: Content
+    copy: str | None = None
     marker: str | None = None
     rename: AssistantUpdate | None = None
     noted_at: float = -math.inf
@@ -41,6 +49,11 @@ class Job:
     made: Assistant | None = None
     error: LisnError | None = None
     believable_at: float = 0.0
+
+    @property
+    def fingerprint(self) -> str:
+        """What it is, in a journal."""
+        return self.copy or fingerprint_of(self.spec)
 
     def outcome(
         self, status: Status, assistant: Assistant | None = None, error: LisnError | None = None
@@ -82,7 +95,7 @@ def creating(item: Item, *, strict: bool) -> Job | ValidationError:
     except Exception as odd:  # noqa: BLE001 - it is the caller's object
         why = f"the item cannot be read: {type(odd).__name__}"
         return ValidationError(f"assistant not sent: {why}", {"spec": why})
-    return Job(index=item.index, given=item.spec, spec=spec, request=request, item=content, content=content)
+    return Job(index=item.index, given=item.spec, spec=spec, request=request, content=content)
 
 
 def marked(job: Job, key: bytes) -> Job:
@@ -105,10 +118,11 @@ def marked(job: Job, key: bytes) -> Job:
 def copies_of(original: Assistant) -> Callable[[Item], Job]:
     """What makes an item of a bulk duplicate the copy of an assistant."""
     spec, request = original.to_create(), _endpoints.duplicate(original.id)
-    content = copy_content(original)
-    identity = attrs.evolve(content, fields=("copy of", original.id, *content.fields))
+    content, fingerprint = copy_content(original), fingerprint_of_copy(original)
 
     def copy(item: Item) -> Job:
-        return Job(index=item.index, given=spec, spec=spec, request=request, item=identity, content=content)
+        return Job(
+            index=item.index, given=spec, spec=spec, request=request, content=content, copy=fingerprint
+        )
 
     return copy

@@ -38,14 +38,12 @@ except ImportError:  # Windows: there an open file keeps no second writer out
 
 WRITES_THROUGH = getattr(os, "O_DSYNC", 0)
 """Has each write return once it is on the disk: one wait, where a write and a sync are two turns of the thread."""
-GATHER = 4
-"""Turns of the loop that a write waits for more lines: long where much is going on, no time at all where little is."""
 LINGER = 0.02
 """Seconds that a line nobody waits for may wait for one that somebody does, to share its write."""
 
 
 class Journal:
-    """An open journal. Appending is cheap; `sent` waits until its line is on the disk."""
+    """An open journal. Noting something is cheap, and on the disk soon; `flushed` waits until it is."""
 
     def __init__(self, path: Path, file: IO[bytes], memory: Memory) -> None:
         self._path = path
@@ -63,11 +61,12 @@ class Journal:
     async def before(self, ids: Iterable[str], whole: bool, key: str | None) -> None:
         """Note the ids that were there before the first create, all or some; return once that is on the disk."""
         fact = {"before": list(ids), "whole": whole}
-        await self._append_and_wait(fact if key is None else {**fact, "key": key})
+        self._append(fact if key is None else {**fact, "key": key})
+        await self.flushed()
 
-    async def sent(self, index: int, item: str) -> None:
-        """Note that an item is about to be sent; return once that is on the disk."""
-        await self._append_and_wait({"sent": index, "item": item})
+    def sent(self, index: int, item: str) -> None:
+        """Note that an item is about to be sent: not before `flushed` has returned."""
+        self._append({"sent": index, "item": item})
 
     def created(self, index: int, assistant_id: str, kept: bool | None = None) -> None:
         """Note that an item was made. Lost in a crash, this line leaves the item ambiguous, not wrong."""
@@ -111,10 +110,6 @@ class Journal:
             with self._in_use:  # cancelled twice, this waits for the thread, as long as one write takes
                 self._file.close()
 
-    async def _append_and_wait(self, fact: dict[str, Any]) -> None:
-        self._append(fact)
-        await self._written_with(self._waiters)
-
     def _written_with(self, waiters: list[asyncio.Future[None]]) -> asyncio.Future[None]:
         """Done once the lines are on the disk that these wait for."""
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -141,8 +136,6 @@ class Journal:
         """Group commit: all that was appended while the disk was busy goes in one write and one sync."""
         try:
             while self._lines:
-                for _ in range(GATHER):
-                    await asyncio.sleep(0)
                 lines, self._lines = self._lines, []
                 self._written, self._waiters = self._waiters, []
                 if self._failure is None:
