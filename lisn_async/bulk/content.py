@@ -11,24 +11,24 @@ import re
 from collections.abc import Iterable
 from functools import lru_cache
 from hashlib import blake2b
+from itertools import compress
 from operator import attrgetter
-from typing import Any
-
-import attrs
+from typing import Any, NamedTuple
 
 from .._wire import dumps
 from ..models import UNSET, Assistant, AssistantCreate
 from ..models._rules import FIELDS
+from ..models._unset import Unset
 
 _COMPARED = tuple(name for name in FIELDS if name != "webhook_secret")
 _values_of = attrgetter(*_COMPARED)
+_TEXTS = frozenset((str,))
 _MARKER = re.compile(r"lisn-[0-9a-f]{32}")
 MARKED = ("(marker)",)
 """In the place of fields: recognised by the marker in its name alone."""
 
 
-@attrs.frozen
-class Content:
+class Content(NamedTuple):
     """The fields that an item sends, and a 64-bit hash of their values. Equal items have equal content."""
 
     fields: tuple[str, ...]
@@ -65,14 +65,14 @@ def marker_of(key: bytes, index: int) -> str:
 
 def marker_content(marker: str) -> Content:
     """What a row must show to be the item with this marker."""
-    return Content(MARKED, _digest([marker]))
+    return Content(MARKED, _digest((marker,)))
 
 
 def row_content(row: Assistant, fields: tuple[str, ...]) -> Content:
     """What a row shows in these fields. A field that is not there counts as null."""
     if fields == MARKED:
         found = _MARKER.search((row.name or "").casefold())
-        return Content(fields, _digest([found.group() if found else None]))
+        return Content(fields, _digest((found.group() if found else None,)))
     return Content(fields, _digest(_shown_in(row, fields)))
 
 
@@ -89,34 +89,42 @@ def shown(spec: AssistantCreate, assistant_id: str) -> Assistant:
     return Assistant(id=assistant_id, **sent, extra={k: v for k, v in extra.items() if k not in FIELDS})
 
 
-def _sent(spec: AssistantCreate) -> tuple[tuple[str, ...], list[Any]]:
+def _sent(spec: AssistantCreate) -> tuple[tuple[str, ...], tuple[Any, ...]]:
     """The fields that an item sends, and their values."""
     extra = spec.extra_body
     if not extra:
         values = _values_of(spec)
-        fields = [name for name, value in zip(_COMPARED, values, strict=True) if value is not UNSET]
-        return tuple(fields), [value for value in values if value is not UNSET]
+        fields, are_sent = _layout(tuple(map(type, values)))
+        return fields, tuple(compress(values, are_sent))
     documented = (name for name in _COMPARED if getattr(spec, name) is not UNSET and name not in extra)
     names = (*documented, *sorted(name for name in extra if name != "webhook_secret"))
-    return names, [extra[name] if name in extra else getattr(spec, name) for name in names]
+    return names, tuple([extra[name] if name in extra else getattr(spec, name) for name in names])
 
 
-def _copied(original: Assistant) -> tuple[tuple[str, ...], list[Any]]:
+@lru_cache(maxsize=256)
+def _layout(kinds: tuple[type, ...]) -> tuple[tuple[str, ...], tuple[bool, ...]]:
+    """For documented fields whose values are of these types: which of them are sent. Nearly always one of a few."""
+    are_sent = tuple(kind is not Unset for kind in kinds)
+    return tuple(compress(_COMPARED, are_sent)), are_sent
+
+
+def _copied(original: Assistant) -> tuple[tuple[str, ...], tuple[Any, ...]]:
     fields = tuple(name for name in _COMPARED if name != "name")
     return fields, _shown_in(original, fields)
 
 
-def _shown_in(row: Assistant, fields: tuple[str, ...]) -> list[Any]:
-    return [getattr(row, name) if name in FIELDS else row.extra.get(name) for name in fields]
+def _shown_in(row: Assistant, fields: tuple[str, ...]) -> tuple[Any, ...]:
+    return tuple([getattr(row, name) if name in FIELDS else row.extra.get(name) for name in fields])
 
 
-def _digest(values: Iterable[Any]) -> int:
-    # A hash alone would have 1 and True, 0 and "" as one.
-    return hash(tuple([value if type(value) is str else _comparable(value) for value in values]))
+def _digest(values: tuple[Any, ...]) -> int:
+    if not _TEXTS.issuperset(map(type, values)):
+        values = tuple(map(_comparable, values))
+    return hash(values)
 
 
 def _comparable(value: Any) -> object:
-    """A string as it is, of whatever class; anything else as JSON in one spelling."""
+    """A string as it is, of whatever class; anything else as JSON in one spelling: to `hash`, True is 1 and "" is 0."""
     return str.__str__(value) if isinstance(value, str) else ("json", _json([_plain(value)]))
 
 

@@ -65,11 +65,13 @@ class Made:
 
     def add(self, assistant_id: str, content: Content) -> None:
         """Remember one."""
-        kind = self._kind_of.setdefault(content.fields, len(self._fields))
-        if kind == len(self._fields):
-            self._fields.append(content.fields)
+        fields, digest = content
+        kind = self._kind_of.get(fields)
+        if kind is None:
+            kind = self._kind_of[fields] = len(self._fields)
+            self._fields.append(fields)
         self._ids += assistant_id.encode() + b"\n"
-        self._digests.append(content.digest)
+        self._digests.append(digest)
         self._kinds.append(kind)
 
     def __len__(self) -> int:

@@ -26,7 +26,7 @@ from .content import shown
 from .job import Job, marked
 from .journal import Journal, open_journal
 from .memory import Past
-from .options import Options
+from .options import Options, Progress
 from .outcome import BulkOutcome, BulkProgress, Status
 from .plan import Echo
 from .sender import FRESH, Sender
@@ -131,19 +131,18 @@ class Run:
         ]
 
     def report(self, outcome: BulkOutcome) -> None:
-        """Count an outcome that is being handed over, and tell how far the run is."""
-        self._counts[outcome.status] += 1
-        self._tell_progress()
+        """Tell how far the run is, now that an outcome is being handed over."""
+        if self._options.on_progress is not None:
+            self._counts[outcome.status] += 1
+            self._tell_progress(self._options.on_progress)
 
     def report_audit(self) -> None:
         """Tell of assistants beyond the items, if the last look showed any."""
-        if self.audit.surplus:
-            self._tell_progress()
+        if self.audit.surplus and self._options.on_progress is not None:
+            self._tell_progress(self._options.on_progress)
 
-    def _tell_progress(self) -> None:
-        if self._options.on_progress is None:
-            return
-        self._options.on_progress(
+    def _tell_progress(self, on_progress: Progress) -> None:
+        on_progress(
             BulkProgress(
                 done=sum(self._counts.values()),
                 created=self._counts["created"],
@@ -282,7 +281,7 @@ class Run:
         """The next item that has to be sent; what an earlier run left of others is dealt with on the way."""
         while (item := await self._source.take()) is not None:
             made = self._make(item)
-            past = self._past_of(item, made)
+            past = self._past_of(item, made) if self._past else None
             if isinstance(made, ValidationError):
                 self._hand_over(BulkOutcome(index=item.index, status="failed", spec=item.spec, error=made))
             elif (job := self._left_to_send(made, past)) is not None:

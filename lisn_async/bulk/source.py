@@ -49,16 +49,13 @@ class Source:
 
     async def take(self) -> Item | None:
         """The next item, None once there is none."""
-        if self._async_items is None:
-            return self._next_of(self._items)
-        async with self._lock:
-            return await self._anext_of(self._async_items)
-
-    def _next_of(self, items: Iterator[Any]) -> Item | None:
+        if self._async_items is not None:
+            async with self._lock:
+                return await self._anext_of(self._async_items)
         if self._ended:
             return None
         try:
-            spec = next(items)
+            spec = next(self._items)
         except StopIteration:
             self._ended = True
         except Exception as error:  # noqa: BLE001 - whatever the caller's own code raises
