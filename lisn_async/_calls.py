@@ -20,7 +20,7 @@ from . import errors
 from ._config import Settings
 from ._log import log_attempt, logger
 from ._request import Request
-from ._response import Answer, Broken, IncompleteList, Kind, RawResponse, Reply, hint, status_error
+from ._response import Broken, IncompleteList, Kind, RawResponse, Reply, hint, status_error
 from ._retry import (
     LONGEST_WAIT,
     Attempt,
@@ -49,7 +49,7 @@ _KINDS: Mapping[Kind, type[errors.APIError]] = {
 }
 
 
-@attrs.frozen(kw_only=True)
+@attrs.define(kw_only=True)
 class Tried(Generic[T]):
     """One attempt and what it means: a result, or an error."""
 
@@ -134,8 +134,11 @@ class Calls:
         `about_to_send` is awaited when nothing is left to wait for, right before the request goes out.
         """
         began = time.monotonic()
-        what = await self._send(request, ends, min(ends, sent_by), about_to_send, acted=acted)
-        tried = self._judge(request, what, number, acted=acted)
+        what = await self._send(request, ends, sent_by, about_to_send, acted)
+        if isinstance(what, Reply):
+            tried = self._judge_reply(request, what, number, acted=acted)
+        else:
+            tried = self._judge_broken(request, what, number, acted=acted)
         if logger.isEnabledFor(logging.DEBUG):
             log_attempt(request, tried.attempt, number, time.monotonic() - began)
         return tried
@@ -150,9 +153,8 @@ class Calls:
         ends: float,
         sent_by: float,
         about_to_send: Callable[[], Awaitable[None]] | None,
-        *,
         acted: bool,
-    ) -> Answer | Broken:
+    ) -> Reply | Broken:
         """Wait for a free slot and for the end of a pause, in this order, then send."""
         try:
             pool = await self.transport.acquire(ends)
@@ -166,30 +168,29 @@ class Calls:
             return _unsent("timeout", "no free connection before the deadline")
         try:
             while wait := self.pause_left():
-                if time.monotonic() + wait >= sent_by:
+                if time.monotonic() + wait >= min(ends, sent_by):
                     return _unsent(
                         "timeout", f"the service asks for a pause of {wait:.1f} s, which is too long"
                     )
                 await asyncio.sleep(wait)
             if about_to_send is not None:
                 await about_to_send()
-            seconds = min(self.settings.timeout, ends - time.monotonic())
-            if seconds <= 0:
-                return _unsent("timeout", "the deadline has passed")
+            seconds = self.settings.timeout
+            if ends != math.inf:
+                seconds = min(seconds, ends - time.monotonic())
+                if seconds <= 0:
+                    return _unsent("timeout", "the deadline has passed")
             return await self.transport.exchange(pool, request, seconds)
         finally:
             pool.slots.release()
 
-    def _judge(self, request: Request[T], what: Answer | Broken, number: int, *, acted: bool) -> Tried[T]:
-        if isinstance(what, Broken):
-            attempt = Attempt(method=request.method, happened=what.happened, acted_before=acted)
-            unknown = acted or may_have_acted(attempt)
-            error = self._error(_KINDS[what.kind], request, what.why, number, unknown=unknown)
-            return Tried(attempt=attempt, error=error, cause=what.cause)
-        return self._judge_answer(request, what, number, acted=acted)
+    def _judge_broken(self, request: Request[T], what: Broken, number: int, *, acted: bool) -> Tried[T]:
+        attempt = Attempt(method=request.method, happened=what.happened, acted_before=acted)
+        unknown = acted or may_have_acted(attempt)
+        error = self._error(_KINDS[what.kind], request, what.why, number, unknown=unknown)
+        return Tried(attempt=attempt, error=error, cause=what.cause)
 
-    def _judge_answer(self, request: Request[T], what: Answer, number: int, *, acted: bool) -> Tried[T]:
-        reply = what.reply
+    def _judge_reply(self, request: Request[T], reply: Reply, number: int, *, acted: bool) -> Tried[T]:
         attempt = Attempt(
             method=request.method,
             happened=Happened.REPLIED,
@@ -210,8 +211,8 @@ class Calls:
             return Tried(attempt=attempt, error=error)
         except Unreadable as unreadable:
             attempt = attrs.evolve(attempt, readable=False)
-            kind = errors.APIResponseError if what.broken is None else _KINDS[what.broken.kind]
-            why = str(unreadable) if what.broken is None else what.broken.why
+            kind = errors.APIResponseError if reply.broken is None else _KINDS[reply.broken.kind]
+            why = str(unreadable) if reply.broken is None else reply.broken.why
             unknown = acted or may_have_acted(attempt)
             error = self._error(kind, request, f"{reply.status}, but {why}", number, unknown=unknown)
         else:
@@ -222,13 +223,12 @@ class Calls:
             error = status_error(
                 request, self.transport.url(request), reply, secrets, number, unknown=unknown
             )
-        return Tried(attempt=attempt, error=error, cause=what.broken.cause if what.broken else None)
+        return Tried(attempt=attempt, error=error, cause=reply.broken.cause if reply.broken else None)
 
     def _succeeded(self, request: Request[T], attempt: Attempt, reply: Reply, number: int) -> Tried[T]:
         response = RawResponse(
             status_code=reply.status,
             headers=reply.headers,
-            request_id=reply.request_id,
             attempts=number,
             result=request.read(reply),
         )

@@ -23,7 +23,7 @@ Method: TypeAlias = Literal["GET", "POST", "PATCH", "DELETE"]
 COLLECTION = "/v1/assistants"
 
 
-@attrs.frozen(kw_only=True)
+@attrs.define(kw_only=True)
 class Request(Generic[T]):
     """One logical call: what to send, and how to read what comes back.
 

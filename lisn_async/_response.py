@@ -43,18 +43,16 @@ _PAGES = ("totalpages", "pagecount", "numpages", "lastpage")
 _REQUEST_ID = ("X-Request-Id", "Request-Id", "X-Correlation-Id")
 
 
-@attrs.frozen(kw_only=True)
+# Made for every request, like those of `_calls`: not frozen, since attrs takes more than twice as long to make
+# a frozen one.
+@attrs.define(kw_only=True)
 class Reply:
-    """A reply whose status line arrived; `body` is None if it broke off before its end."""
+    """A reply whose status line arrived. Without a `body` there is `broken`, which says why."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes | bytearray | None = attrs.field(repr=False)
-
-    @property
-    def request_id(self) -> str | None:
-        """The service's own name for the request, if it gave one."""
-        return next((self.headers[name] for name in _REQUEST_ID if name in self.headers), None)
+    broken: Broken | None = None
 
     @property
     def retry_after(self) -> float | None:
@@ -76,31 +74,24 @@ class Broken:
     cause: BaseException | None = attrs.field(default=None, repr=False)
 
 
-@attrs.frozen(kw_only=True)
-class Answer:
-    """A reply, and what broke while its body was read, if anything did."""
-
-    reply: Reply
-    broken: Broken | None = None
-
-
-def answer(reply: Reply, body: bytes | bytearray | None, most: int) -> Answer:
+def reply_of(status: int, headers: Mapping[str, str], body: bytes | bytearray | None, most: int) -> Reply:
     """The reply with its body, unpacked; None stands for one of more than `most` bytes."""
+    broken = None
     if body is None:
-        return _unusable(reply, f"the reply is larger than {most // 2**20} MiB")
-    encoding = reply.headers.get("Content-Encoding")
-    try:
-        body = body if encoding is None else unpack(body, encoding, most)
-    except Unreadable as error:
-        return _unusable(reply, str(error))
-    return Answer(reply=attrs.evolve(reply, body=body))
+        broken = _unusable(f"the reply is larger than {most // 2**20} MiB")
+    elif (encoding := headers.get("Content-Encoding")) is not None:
+        try:
+            body = unpack(body, encoding, most)
+        except Unreadable as error:
+            body, broken = None, _unusable(str(error))
+    return Reply(status=status, headers=headers, body=body, broken=broken)
 
 
-def _unusable(reply: Reply, why: str) -> Answer:
-    return Answer(reply=reply, broken=Broken(happened=Happened.REPLIED, kind="response", why=why))
+def _unusable(why: str) -> Broken:
+    return Broken(happened=Happened.REPLIED, kind="response", why=why)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.define(kw_only=True)
 class RawResponse(Generic[T]):
     """A result together with the HTTP reply it came in.
 
@@ -109,13 +100,22 @@ class RawResponse(Generic[T]):
 
     status_code: int
     headers: Mapping[str, str] = attrs.field(repr=False)
-    request_id: str | None
     attempts: int
     _result: T = attrs.field(repr=False)
+
+    @property
+    def request_id(self) -> str | None:
+        """The service's own name for the request, if it gave one."""
+        return request_id_of(self.headers)
 
     def parse(self) -> T:
         """The model that the call without `with_raw_response` returns."""
         return self._result
+
+
+def request_id_of(headers: Mapping[str, str]) -> str | None:
+    """The service's own name for a request, if it gave one."""
+    return next((headers[name] for name in _REQUEST_ID if name in headers), None)
 
 
 class IncompleteList(Unreadable):
@@ -267,7 +267,7 @@ def status_error(
         reply.status,
         without_secrets(body, secrets),
         CaseInsensitive(headers),
-        str(without_secrets(reply.request_id, secrets)) if reply.request_id else None,
+        str(without_secrets(request_id_of(reply.headers), secrets)) if request_id_of(reply.headers) else None,
         reply.retry_after,
     )
 

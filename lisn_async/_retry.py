@@ -41,7 +41,7 @@ class Meaning(enum.Enum):
     DEFINITE = "it was refused for good"
 
 
-@attrs.frozen(kw_only=True)
+@attrs.define(kw_only=True)
 class Attempt:
     """What is known after one attempt.
 

@@ -495,20 +495,27 @@ async def test_a_borrowed_session_that_repeats_by_itself_is_never_believed_to_ha
 
 
 async def test_a_session_of_another_loop_is_refused_with_the_reason(sandbox: Sandbox) -> None:
+    is_idle = threading.Event()  # aiohttp asks which task this loop is in, and must be told: in none
+
+    def from_another_loop() -> None:
+        is_idle.wait(10)
+        asyncio.run(client.assistants.list())
+
     async with aiohttp.ClientSession() as session:
         client = AsyncLisn(sandbox.token, base_url=sandbox.base_url, session=session)
+        asyncio.get_running_loop().call_soon(is_idle.set)
         with pytest.raises(APIConnectionError, match="loop") as caught:
-            await asyncio.to_thread(asyncio.run, client.assistants.list())
+            await asyncio.to_thread(from_another_loop)
     assert caught.value.attempts == 1
 
 
 async def test_an_error_while_writing_counts_as_written(
     client: AsyncLisn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def break_off(*_: Any) -> Any:
-        raise aiohttp.ClientOSError(104, "Connection reset by peer")
+    def break_off(*_: Any) -> Any:
+        raise ConnectionResetError(104, "Connection reset by peer")
 
-    monkeypatch.setattr(aiohttp.ClientRequest, "send", break_off)
+    monkeypatch.setattr("asyncio.selector_events._SelectorSocketTransport.write", break_off)
     with pytest.raises(APIConnectionError) as caught:
         await client.assistants.create(**SPEC)
     assert (caught.value.attempts, caught.value.outcome_unknown) == (1, True)

@@ -17,7 +17,7 @@ import attrs
 from benchmarks.reliability._virtual import Clock, virtual_time
 from lisn_async import AssistantCreate, AsyncLisn
 from lisn_async._request import Request
-from lisn_async._response import Answer, Broken, Reply
+from lisn_async._response import Broken, Reply
 from lisn_async.bulk import sender
 from lisn_async.bulk.pace import Pace
 
@@ -141,7 +141,7 @@ class Wire:
     most_under_way: int = 0
     sent_at: list[float] = attrs.field(factory=list)
 
-    async def exchange(self, pool: Any, request: Request[Any], seconds: float) -> Answer | Broken:
+    async def exchange(self, pool: Any, request: Request[Any], seconds: float) -> Reply | Broken:
         """The reply of the model."""
         if request.method != "POST":
             await asyncio.sleep(NETWORK)
@@ -161,9 +161,9 @@ class Wire:
         return _answer(201, _assistant(self.created))
 
 
-def _answer(status: int, body: bytes, retry_after: float | None = None) -> Answer:
+def _answer(status: int, body: bytes, retry_after: float | None = None) -> Reply:
     headers = {} if retry_after is None else {"Retry-After": f"{retry_after:g}"}
-    return Answer(reply=Reply(status=status, headers=headers, body=body))
+    return Reply(status=status, headers=headers, body=body)
 
 
 def _assistant(number: int) -> bytes:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping
+from operator import attrgetter
 from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import urlsplit
 
@@ -113,12 +114,14 @@ _LOOSE_CHECKS: Mapping[str, Check] = {**_CHECKS, **dict.fromkeys(CHOICES, _requi
 
 FIELDS = tuple(_CHECKS)
 """The twelve documented fields, in the documentation's order."""
+_values = attrgetter(*FIELDS)
 
 
 def _wrong_values(spec: AssistantCreate | AssistantUpdate, *, strict: bool) -> dict[str, str]:
     wrong: dict[str, str] = {}
-    for field, check in (_CHECKS if strict else _LOOSE_CHECKS).items():
-        value = getattr(spec, field)
+    for (field, check), value in zip(
+        (_CHECKS if strict else _LOOSE_CHECKS).items(), _values(spec), strict=True
+    ):
         if value is UNSET:
             continue
         if value is None:

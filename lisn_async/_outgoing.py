@@ -1,0 +1,262 @@
+"""One request on its way out: its bytes, when they leave, and whether the first of them did.
+
+aiohttp is told through its public `request_class` and `response_class`. Its own request builds every head anew,
+header by header; ours differ in three places, so they come from a template, and leave with the body at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import select
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, cast
+from weakref import WeakKeyDictionary
+
+import aiohttp
+from aiohttp.abc import AbstractStreamWriter
+from multidict import CIMultiDict
+from yarl import URL
+
+from ._limits import Limits
+from ._secrets import Payload
+
+AT_ONCE = 2**16
+"""Bytes of a body up to which it is written together with the head."""
+IN_PIECES = 2**20
+"""Bytes above which a body is written in pieces, so that the loop is not held up."""
+
+
+class Failed(Exception):
+    """Carries an aiohttp error past aiohttp's own re-send of GET and DELETE, which knows only its own kind."""
+
+
+class Outgoing(Payload):
+    """The body of one attempt, empty for none, and how far the attempt came.
+
+    `written`: its first byte may have left. `is_first`: no request went over its connection before.
+    """
+
+    written = False
+    is_first = True
+
+    @property
+    def found_stale(self) -> bool:
+        """Whether the kept-alive connection was no good, which was seen in time: another may be."""
+        return not self.written and not self.is_first
+
+    def was_unsent(self, error: BaseException) -> bool:
+        """Whether a request that failed certainly sent nothing."""
+        return not self.written
+
+
+class Head:
+    """What all requests with a body, or all without, begin with: their headers, also as bytes."""
+
+    def __init__(self, base_url: str, headers: Mapping[str, str]) -> None:
+        self.number = len(headers)
+        self.headers = CIMultiDict({"Host": URL(base_url).host_port_subcomponent or "", **headers})
+        self._lines = Payload("".join(f"{name}: {self.headers[name]}\r\n" for name in self.headers).encode())
+
+    def with_body(self, method: str, path: str, body: bytes) -> Payload:
+        """The whole request as it travels."""
+        line = f"{method} {path} HTTP/1.1\r\n".encode()
+        length = b"Content-Length: %d\r\n\r\n" % len(body) if body or method != "GET" else b"\r\n"
+        return Payload(b"".join((line, self._lines, length, body)))
+
+
+class Outbox:
+    """Requests that are complete, kept until the loop's turn ends: then all are written, one after the other.
+
+    Every write wakes the peer. One that is asleep again before the next comes has to be woken again, and on one
+    machine that costs as much as it took to make the request.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, limits: Limits) -> None:
+        self._loop = loop
+        self._limits = limits
+        self._waiting: list[tuple[Any, Outgoing, Payload]] = []
+
+    def put(self, protocol: Any, outgoing: Outgoing, whole: Payload) -> None:
+        """Have a request written, soon; at once if there is no other that it could wait for."""
+        if len(self._limits) == 1:
+            _write(protocol, outgoing, whole)
+            return
+        if not self._waiting:
+            self._loop.call_soon(self._write_all)
+        self._waiting.append((protocol, outgoing, whole))
+
+    def _write_all(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for protocol, outgoing, whole in waiting:
+            try:
+                _write(protocol, outgoing, whole)
+            except Exception as error:  # noqa: BLE001 - it belongs to this request, the others have to go out
+                protocol.set_exception(error)
+
+
+def _write(protocol: Any, outgoing: Outgoing, whole: Payload) -> None:
+    note_connection(protocol, outgoing)
+    outgoing.written = True
+    protocol.transport.write(whole)
+
+
+def request_class(bare: Head, with_body: Head, outbox: Outbox) -> type[aiohttp.ClientRequest]:
+    """The `request_class` of a session whose requests have these heads, and an `Outgoing` as their data.
+
+    aiohttp makes the first request of each kind from its arguments, which are always the same but for URL and
+    data; the others are copies of it. A tool that traces the session or adds headers gets aiohttp's own way.
+    """
+    first: dict[tuple[str, bool], _TemplateRequest] = {}
+
+    def request(method: str, url: URL, **given: Any) -> _Request:
+        body = given["data"]
+        head = with_body if body else bare
+        is_usual = len(given["headers"]) == head.number and given["proxy"] is None and not given["traces"]
+        if not is_usual or len(body) > AT_ONCE:
+            return _Request(method, url, **given)
+        kind = (method, bool(body))
+        if kind not in first:
+            first[kind] = _TemplateRequest(method, url, head=head, outbox=outbox, **given)
+        return first[kind].copy(url, body)
+
+    return cast("type[aiohttp.ClientRequest]", request)
+
+
+async def make_final(
+    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    """A client middleware that makes every failure final for aiohttp, also that of a proxy's tunnel."""
+    try:
+        return await handler(request)
+    except (aiohttp.ClientError, OSError) as error:
+        raise Failed from error
+
+
+class Response(aiohttp.ClientResponse):
+    """A response whose failures are final for aiohttp, at less cost than with a middleware."""
+
+    async def start(self, connection: Any) -> aiohttp.ClientResponse:
+        try:
+            return await super().start(connection)
+        except (aiohttp.ClientError, OSError) as error:
+            raise Failed from error
+
+
+class _Request(aiohttp.ClientRequest):
+    """A request that goes out only on a clean connection, and notes when it does."""
+
+    def __init__(self, method: str, url: URL, *, data: Outgoing, **given: Any) -> None:
+        self._outgoing = data
+        super().__init__(method, url, data=as_aiohttp_takes(data), **given)
+
+    async def send(self, conn: Any) -> aiohttp.ClientResponse:
+        try:
+            note_connection(conn.protocol, self._outgoing)
+            self._outgoing.written = True
+            return await super().send(conn)
+        except (aiohttp.ClientError, OSError) as error:
+            raise Failed from error
+
+
+class _TemplateRequest(_Request):
+    """A request to the host itself that is small enough to be written at once."""
+
+    def __init__(self, method: str, url: URL, *, head: Head, outbox: Outbox, **given: Any) -> None:
+        self._head = head
+        self._outbox = outbox
+        super().__init__(method, url, **given)
+
+    def copy(self, url: URL, outgoing: Outgoing) -> _TemplateRequest:
+        """The same request for another URL and with another body."""
+        copy = object.__new__(_TemplateRequest)
+        copy.__dict__.update(self.__dict__)
+        copy.url = copy.original_url = url
+        copy._outgoing = outgoing
+        return copy
+
+    async def send(self, conn: Any) -> aiohttp.ClientResponse:
+        whole = self._head.with_body(self.method, self.url.raw_path_qs, self._outgoing)
+        try:
+            self._outbox.put(conn.protocol, self._outgoing, whole)
+        except (aiohttp.ClientError, OSError) as error:
+            raise Failed from error
+        return self.response_class(
+            self.method,
+            self.url,
+            writer=None,
+            continue100=None,
+            timer=self._timer,
+            request_info=self.request_info,
+            traces=self._traces,
+            loop=self.loop,
+            session=self._session,
+            stream_writer=_WRITTEN,
+        )
+
+    # What the template has done already.
+
+    def update_headers(self, headers: Any) -> None:
+        self.headers = self._head.headers
+
+    def update_auto_headers(self, skip_auto_headers: Any) -> None: ...
+    def update_cookies(self, cookies: Any) -> None: ...
+    def update_content_encoding(self, data: Any) -> None: ...
+    def update_auth(self, auth: Any, trust_env: bool = False) -> None: ...
+    def update_body_from_data(self, body: Any, _stacklevel: int = 3) -> None: ...
+    def update_transfer_encoding(self) -> None: ...
+    def update_expect_continue(self, expect: bool = False) -> None: ...
+
+
+class _Written(AbstractStreamWriter):
+    """The writer of a request that is written as a whole."""
+
+    async def write(self, chunk: Any) -> None: ...
+    async def write_eof(self, chunk: bytes = b"") -> None: ...
+    async def drain(self) -> None: ...
+    def enable_compression(self, encoding: str = "deflate", strategy: int | None = None) -> None: ...
+    def enable_chunking(self) -> None: ...
+    async def write_headers(self, status_line: str, headers: Any) -> None: ...
+
+
+_WRITTEN = _Written()
+
+
+def as_aiohttp_takes(body: bytes) -> bytes | io.BytesIO | None:
+    """A body as aiohttp's own requests want it: a large one as a file, which is sent in pieces, else it warns."""
+    return io.BytesIO(body) if len(body) > IN_PIECES else body or None
+
+
+# --- is the connection clean? ---------------------------------------------------------------------------
+
+_news: WeakKeyDictionary[Any, Callable[[], object]] = WeakKeyDictionary()
+"""How the kernel is asked for what waits on a connection; by the protocols of those that have carried a request."""
+
+
+def note_connection(protocol: Any, outgoing: Outgoing) -> None:
+    """Take a connection for a request. Raises `ServerDisconnectedError` if something arrived on it before we
+    said anything: a stray reply, which would answer our request, or its end.
+
+    The kernel is asked, since the loop may not have read it yet. A new TLS connection is not asked: the
+    server's session tickets are no news.
+    """
+    has_news = _news.get(protocol)
+    outgoing.is_first = has_news is None
+    transport = protocol.transport
+    if transport is None or transport.is_closing() or protocol.should_close:
+        raise aiohttp.ServerDisconnectedError
+    if has_news is None:
+        has_news = _news[protocol] = _asking(transport.get_extra_info("socket").fileno())
+        if transport.get_extra_info("ssl_object"):
+            return
+    if has_news():
+        raise aiohttp.ServerDisconnectedError
+
+
+def _asking(descriptor: int) -> Callable[[], object]:
+    if not hasattr(select, "poll"):  # Windows
+        return lambda: select.select([descriptor], [], [], 0)[0]
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return partial(poll.poll, 0)
