@@ -8,7 +8,7 @@ journal holds is the `fingerprint`, the same in every process, and made only whe
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from functools import lru_cache
 from hashlib import blake2b
 from itertools import compress
@@ -118,9 +118,11 @@ def _shown_in(row: Assistant, fields: tuple[str, ...]) -> tuple[Any, ...]:
 
 
 def _digest(values: tuple[Any, ...]) -> int:
-    if not _TEXTS.issuperset(map(type, values)):
-        values = tuple(map(_comparable, values))
-    return hash(values)
+    return hash(values if _are_texts(values) else tuple(map(_comparable, values)))
+
+
+def _are_texts(values: tuple[Any, ...]) -> bool:
+    return _TEXTS.issuperset(map(type, values))
 
 
 def _comparable(value: Any) -> object:
@@ -128,7 +130,7 @@ def _comparable(value: Any) -> object:
     return str.__str__(value) if isinstance(value, str) else ("json", _json([_plain(value)]))
 
 
-def _fingerprint(fields: tuple[str, ...], values: Iterable[Any]) -> str:
+def _fingerprint(fields: tuple[str, ...], values: tuple[Any, ...]) -> str:
     return f"{_stable_digest_of_names(fields)}{_stable_digest(values)}"
 
 
@@ -137,8 +139,9 @@ def _stable_digest_of_names(fields: tuple[str, ...]) -> str:
     return _stable_digest(fields)
 
 
-def _stable_digest(values: Iterable[Any]) -> str:
-    return blake2b(_json([_plain(value) for value in values]), digest_size=8).hexdigest()
+def _stable_digest(values: tuple[Any, ...]) -> str:
+    plain = values if _are_texts(values) else [_plain(value) for value in values]
+    return blake2b(_json(plain), digest_size=8).hexdigest()
 
 
 def _plain(value: Any) -> Any:
@@ -146,8 +149,8 @@ def _plain(value: Any) -> Any:
     return float(value) if type(value) is int and abs(value) <= 2**53 else value
 
 
-def _json(values: list[Any]) -> bytes:
+def _json(values: Sequence[Any]) -> bytes:
     try:
         return dumps(values, sort_keys=True)
     except TypeError:  # a lone surrogate, which only a row of another client can hold
-        return repr(values).encode(errors="surrogatepass")
+        return repr(list(values)).encode(errors="surrogatepass")

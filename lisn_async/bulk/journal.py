@@ -101,9 +101,8 @@ class Journal:
     async def aclose(self) -> None:
         """Write what is left and let go of the file."""
         try:
-            self._begin_to_write()
-            while self._writing is not None:
-                await asyncio.shield(self._writing)
+            while (writing := self._begin_to_write()) is not None:
+                await asyncio.shield(writing)
         finally:
             if self._timer is not None:
                 self._timer.cancel()
@@ -123,19 +122,24 @@ class Journal:
             raise JournalError(self._failure)
         self._lines.append(orjson.dumps(fact, option=orjson.OPT_APPEND_NEWLINE))
         if self._timer is None and self._writing is None:
-            self._timer = asyncio.get_running_loop().call_later(LINGER, self._begin_to_write)
+            self._linger()
 
-    def _begin_to_write(self) -> None:
+    def _linger(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(LINGER, self._begin_to_write)
+
+    def _begin_to_write(self) -> asyncio.Task[None] | None:
+        """Write what there is, if nothing is being written; the task that does."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         if self._writing is None and self._lines:
             self._writing = asyncio.get_running_loop().create_task(self._write_all())
+        return self._writing
 
     async def _write_all(self) -> None:
         """Group commit: all that was appended while the disk was busy goes in one write and one sync."""
         try:
-            while self._lines:
+            while True:
                 lines, self._lines = self._lines, []
                 self._written, self._waiters = self._waiters, []
                 if self._failure is None:
@@ -147,8 +151,12 @@ class Journal:
                         waiter.set_result(None)
                     else:
                         waiter.set_exception(JournalError(self._failure))
+                if not self._waiters:
+                    break
         finally:
             self._writing = None
+            if self._lines:
+                self._linger()
 
     async def _write_some(self, data: bytes) -> None:
         try:

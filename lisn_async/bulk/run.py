@@ -202,9 +202,6 @@ class Run:
 
     async def _send_new(self, sender: Sender) -> None:
         """Read the input to its end and send what has to be sent."""
-        if self._journal is None:
-            await self._send_all(sender, self._next_job, self._source.total)
-            return
         ahead = Ahead(self._next_job, self._journal, self._options.max_concurrency)
         try:
             await self._send_all(sender, ahead.take, self._source.total, ahead.read(), ahead.note())
