@@ -26,7 +26,7 @@ from lisn_async import (
     JournalError,
 )
 from lisn_async.bulk import settler as settling
-from lisn_async.bulk.content import content_of
+from lisn_async.bulk.content import values_of
 from lisn_async.bulk.journal import Journal, open_journal
 from lisn_async.bulk.likeness import likeness_of
 from lisn_async.bulk.plan import Made, Pending, reconcile, resembling, surplus
@@ -604,7 +604,8 @@ async def test_a_resumed_run_waits_as_if_what_was_sent_last_were_still_running(
 def test_rows_that_fit_one_item_only_go_to_it_whatever_the_order_of_the_listing() -> None:
     specs = [spec(1, temperature=0.7), spec(1, description="d")]
     pending = [
-        Pending(index=n, content=content_of(one), likeness=likeness_of(one)) for n, one in enumerate(specs)
+        Pending(index=n, content=values_of(one).content, likeness=likeness_of(one))
+        for n, one in enumerate(specs)
     ]
     fields: dict[str, Any] = {"name": "n1", "type": "text", "llm_provider": "openai", "system_prompt": "p"}
     rows = [
@@ -722,7 +723,7 @@ async def test_what_was_noted_while_a_write_was_failing_is_not_written_after_it(
 
 def test_a_surplus_that_a_listing_shows_twice_is_one() -> None:
     made = Made()
-    made.add("ours", content_of(spec(1)))
+    made.add("ours", values_of(spec(1)).content)
     fields: dict[str, Any] = {"name": "n1", "type": "text", "llm_provider": "openai", "system_prompt": "p"}
     twin = Assistant(id="twin", **fields)
     assert surplus([twin, Assistant(id="ours", **fields), twin], set(), made, []) == [twin]

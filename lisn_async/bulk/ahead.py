@@ -99,5 +99,5 @@ class Ahead:
         for job in jobs:
             if job.made is None:  # else it only has to be given its name
                 job.noted_at = time.monotonic()
-                journal.sent(job.index, job.fingerprint)
+                journal.sent(job.index, job.item.fingerprint)
         await journal.flushed()

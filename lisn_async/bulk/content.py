@@ -35,27 +35,41 @@ class Content(NamedTuple):
     digest: int
 
 
-def content_of(spec: AssistantCreate) -> Content:
-    """What a row must show to be this item."""
-    fields, values = _sent(spec)
-    return Content(fields, _digest(values))
+class Values(NamedTuple):
+    """The fields that an item sends, and their values: undocumented ones may be secret, so none is shown."""
+
+    fields: tuple[str, ...]
+    values: tuple[Any, ...]
+
+    def __repr__(self) -> str:
+        return f"<values of {', '.join(self.fields)}>"
+
+    @property
+    def content(self) -> Content:
+        """What a row must show to be this item."""
+        return Content(self.fields, _digest(self.values))
+
+    @property
+    def fingerprint(self) -> str:
+        """The item's name in a journal: the same in every process."""
+        return f"{_stable_digest_of_names(self.fields)}{_stable_digest(self.values)}"
 
 
-def fingerprint_of(spec: AssistantCreate) -> str:
-    """The item's name in a journal: the same in every process."""
-    return _fingerprint(*_sent(spec))
+def values_of(spec: AssistantCreate) -> Values:
+    """What an item sends."""
+    extra = spec.extra_body
+    if not extra:
+        values = _values_of(spec)
+        fields, are_sent = _layout(tuple(map(type, values)))
+        return Values(fields, tuple(compress(values, are_sent)))
+    documented = (name for name in _COMPARED if getattr(spec, name) is not UNSET and name not in extra)
+    names = (*documented, *sorted(name for name in extra if name != "webhook_secret"))
+    return Values(names, tuple([extra[name] if name in extra else getattr(spec, name) for name in names]))
 
 
-def fingerprint_of_copy(original: Assistant) -> str:
-    """The name in a journal of every copy of this assistant, as it is now."""
-    fields, values = _copied(original)
-    return _fingerprint(("copy of", original.id, *fields), values)
-
-
-def copy_content(original: Assistant) -> Content:
+def values_of_copy(original: Assistant) -> Values:
     """What a row must show to be a copy of this assistant: all but its name, which the service may change."""
-    fields, values = _copied(original)
-    return Content(fields, _digest(values))
+    return _shown_in(original, tuple(name for name in _COMPARED if name != "name"))
 
 
 def marker_of(key: bytes, index: int) -> str:
@@ -73,7 +87,7 @@ def row_content(row: Assistant, fields: tuple[str, ...]) -> Content:
     if fields == MARKED:
         found = _MARKER.search((row.name or "").casefold())
         return Content(fields, _digest((found.group() if found else None,)))
-    return Content(fields, _digest(_shown_in(row, fields)))
+    return _shown_in(row, fields).content
 
 
 def secret_of(spec: AssistantCreate) -> object:
@@ -89,18 +103,6 @@ def shown(spec: AssistantCreate, assistant_id: str) -> Assistant:
     return Assistant(id=assistant_id, **sent, extra={k: v for k, v in extra.items() if k not in FIELDS})
 
 
-def _sent(spec: AssistantCreate) -> tuple[tuple[str, ...], tuple[Any, ...]]:
-    """The fields that an item sends, and their values."""
-    extra = spec.extra_body
-    if not extra:
-        values = _values_of(spec)
-        fields, are_sent = _layout(tuple(map(type, values)))
-        return fields, tuple(compress(values, are_sent))
-    documented = (name for name in _COMPARED if getattr(spec, name) is not UNSET and name not in extra)
-    names = (*documented, *sorted(name for name in extra if name != "webhook_secret"))
-    return names, tuple([extra[name] if name in extra else getattr(spec, name) for name in names])
-
-
 @lru_cache(maxsize=256)
 def _layout(kinds: tuple[type, ...]) -> tuple[tuple[str, ...], tuple[bool, ...]]:
     """For documented fields whose values are of these types: which of them are sent. Nearly always one of a few."""
@@ -108,13 +110,9 @@ def _layout(kinds: tuple[type, ...]) -> tuple[tuple[str, ...], tuple[bool, ...]]
     return tuple(compress(_COMPARED, are_sent)), are_sent
 
 
-def _copied(original: Assistant) -> tuple[tuple[str, ...], tuple[Any, ...]]:
-    fields = tuple(name for name in _COMPARED if name != "name")
-    return fields, _shown_in(original, fields)
-
-
-def _shown_in(row: Assistant, fields: tuple[str, ...]) -> tuple[Any, ...]:
-    return tuple([getattr(row, name) if name in FIELDS else row.extra.get(name) for name in fields])
+def _shown_in(row: Assistant, fields: tuple[str, ...]) -> Values:
+    found = [getattr(row, name) if name in FIELDS else row.extra.get(name) for name in fields]
+    return Values(fields, tuple(found))
 
 
 def _digest(values: tuple[Any, ...]) -> int:
@@ -128,10 +126,6 @@ def _are_texts(values: tuple[Any, ...]) -> bool:
 def _comparable(value: Any) -> object:
     """A string as it is, of whatever class; anything else as JSON in one spelling: to `hash`, True is 1 and "" is 0."""
     return str.__str__(value) if isinstance(value, str) else ("json", _json([_plain(value)]))
-
-
-def _fingerprint(fields: tuple[str, ...], values: tuple[Any, ...]) -> str:
-    return f"{_stable_digest_of_names(fields)}{_stable_digest(values)}"
 
 
 @lru_cache(maxsize=64)

@@ -13,15 +13,7 @@ from .._request import Request
 from .._secrets import hide
 from ..errors import LisnError, ValidationError
 from ..models import UNSET, Assistant, AssistantCreate, AssistantUpdate
-from .content import (
-    Content,
-    content_of,
-    copy_content,
-    fingerprint_of,
-    fingerprint_of_copy,
-    marker_content,
-    marker_of,
-)
+from .content import Content, Values, marker_content, marker_of, values_of, values_of_copy
 from .outcome import BulkOutcome, Status
 from .source import Item
 
@@ -30,18 +22,18 @@ from .source import Item
 class Job:
     """An item that can be sent.
 
-    `content` is how a row of it is recognised: under a `marker` by that alone, and `rename` has to be sent once it
-    is made, to give it its name. `noted_at` is when the journal last learnt that it is about to be sent, by the
-    monotonic clock, and `is_out` says whether it may have been. `made` is set once it is there, `error` and
-    `believable_at` once its fate is not known. `copy` is what a copy is in a journal.
+    `item` says what it is, `content` how a row of it is recognised; the two differ under a `marker`, and `rename`
+    has to be sent once it is made, to give it its name. `noted_at` is when the journal last learnt that it is about
+    to be sent, by the monotonic clock, and `is_out` says whether it may have been. `made` is set once it is there,
+    `error` and `believable_at` once its fate is not known.
     """
 
     index: int
     given: AssistantCreate | Mapping[str, object] = attrs.field(repr=False)
     spec: AssistantCreate
     request: Request[Assistant]
+    item: Values
     content: Content
-    copy: str | None = None
     marker: str | None = None
     rename: AssistantUpdate | None = None
     noted_at: float = -math.inf
@@ -49,11 +41,6 @@ class Job:
     made: Assistant | None = None
     error: LisnError | None = None
     believable_at: float = 0.0
-
-    @property
-    def fingerprint(self) -> str:
-        """What it is, in a journal."""
-        return self.copy or fingerprint_of(self.spec)
 
     def outcome(
         self, status: Status, assistant: Assistant | None = None, error: LisnError | None = None
@@ -89,13 +76,14 @@ def creating(item: Item, *, strict: bool) -> Job | ValidationError:
     try:
         spec = _endpoints.as_spec(hide(item.spec))
         request = _endpoints.create(spec, strict=strict)
-        content = content_of(spec)
+        values = values_of(spec)
+        content = values.content
     except ValidationError as wrong:
         return wrong.with_traceback(None)  # its frames hold the item, and an outcome may be kept for long
     except Exception as odd:  # noqa: BLE001 - it is the caller's object
         why = f"the item cannot be read: {type(odd).__name__}"
         return ValidationError(f"assistant not sent: {why}", {"spec": why})
-    return Job(index=item.index, given=item.spec, spec=spec, request=request, content=content)
+    return Job(index=item.index, given=item.spec, spec=spec, request=request, item=values, content=content)
 
 
 def marked(job: Job, key: bytes) -> Job:
@@ -118,11 +106,11 @@ def marked(job: Job, key: bytes) -> Job:
 def copies_of(original: Assistant) -> Callable[[Item], Job]:
     """What makes an item of a bulk duplicate the copy of an assistant."""
     spec, request = original.to_create(), _endpoints.duplicate(original.id)
-    content, fingerprint = copy_content(original), fingerprint_of_copy(original)
+    values = values_of_copy(original)
+    content = values.content
+    identity = values._replace(fields=("copy of", original.id, *values.fields))
 
     def copy(item: Item) -> Job:
-        return Job(
-            index=item.index, given=spec, spec=spec, request=request, content=content, copy=fingerprint
-        )
+        return Job(index=item.index, given=spec, spec=spec, request=request, item=identity, content=content)
 
     return copy

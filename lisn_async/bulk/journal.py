@@ -160,7 +160,7 @@ class Journal:
 
     async def _write_some(self, data: bytes) -> None:
         try:
-            await asyncio.to_thread(self._write, data)
+            await asyncio.get_running_loop().run_in_executor(None, self._write, data)
             if self._is_linked and os.fstat(self._file.fileno()).st_nlink == 0:
                 # Going on would leave nothing to continue from.
                 raise OSError(errno.ENOENT, "it was removed while in use")

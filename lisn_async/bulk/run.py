@@ -314,7 +314,7 @@ class Run:
         past = self._past.pop(item.index, None)
         if past is not None and past.had_no_effect:
             return past  # whatever it was
-        if past is not None and (isinstance(job, ValidationError) or job.fingerprint != past.item):
+        if past is not None and (isinstance(job, ValidationError) or job.item.fingerprint != past.item):
             raise JournalError(
                 f"item {item.index} is not the one that the journal remembers at this place:"
                 " use the same input, or another journal"

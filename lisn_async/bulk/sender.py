@@ -189,7 +189,7 @@ class Sender:
         if self._journal is not None and time.monotonic() - job.noted_at > FRESH:
             # Set before the wait: if that is cancelled, the line has to be taken back.
             job.noted_at = time.monotonic()
-            self._journal.sent(job.index, job.fingerprint)
+            self._journal.sent(job.index, job.item.fingerprint)
             await self._journal.flushed()
         job.is_out = True
 
