@@ -1,91 +1,106 @@
-"""CPU of the client per `create()`, relative to plain aiohttp as people write it: `python -m benchmarks.create`.
-
-Both sides send the same fields at the same concurrency to the same responder, in turns; the figure is the
-median ratio of user + system time, with its quartiles.
-"""
+"""S1, S2, S3: CPU and wall time of one `create()`, 64 at a time, beside plain aiohttp and other libraries."""
 
 from __future__ import annotations
 
-import argparse
-import asyncio
-import resource
-import statistics
-from collections.abc import Awaitable, Callable
+from collections.abc import Sequence
 
-import aiohttp
+import attrs
 
+from benchmarks import results
+from benchmarks.measuring import Contestant, Effort, race
 from benchmarks.responder import responder
-from lisn_async import AsyncLisn
+from benchmarks.results import Options
+from benchmarks.rows import Row
 
-PROMPT = "p" * 1500
-
-
-async def _spread(call: Callable[[int], Awaitable[object]], calls: int, concurrency: int) -> None:
-    numbers = iter(range(calls))
-
-    async def work() -> None:
-        for number in numbers:
-            await call(number)
-
-    await asyncio.gather(*(work() for _ in range(concurrency)))
-
-
-async def plain(base_url: str, calls: int, concurrency: int) -> None:
-    """Ten lines of aiohttp, as a user would write them."""
-    headers = {"Authorization": "Bearer token"}
-    async with aiohttp.ClientSession() as session:
-
-        async def call(number: int) -> None:
-            fields = {"name": f"n{number}", "type": "text", "llm_provider": "openai", "system_prompt": PROMPT}
-            async with session.post(f"{base_url}/v1/assistants", json=fields, headers=headers) as response:
-                await response.json()
-
-        await _spread(call, calls, concurrency)
+UVLOOP = " on uvloop"
+BY_HAND = {
+    "plain": "plain aiohttp",
+    "sockets": "raw sockets",
+    "tuned": "aiohttp tuned by hand",
+    "typed": "aiohttp tuned by hand, with cattrs",
+}
+OTHERS = {
+    **BY_HAND,
+    "httpx": "httpx",
+    "openai_aiohttp": "openai with its aiohttp extra",
+    "openai": "openai",
+    "vapi": "vapi_server_sdk",
+}
+PEERS = {
+    "httpx": ("httpx",),
+    "openai": ("openai",),
+    "openai_aiohttp": ("openai", "aiohttp"),
+    "vapi": ("vapi_server_sdk",),
+}
 
 
-async def ours(base_url: str, calls: int, concurrency: int) -> None:
-    """The same through the SDK, with its defaults."""
-    async with AsyncLisn("token", base_url=base_url) as client:
-
-        async def call(number: int) -> None:
-            await client.assistants.create(
-                name=f"n{number}", type="text", llm_provider="openai", system_prompt=PROMPT
+def run(options: Options) -> list[Row]:
+    """All rows."""
+    at_once = options.concurrency or options.pick(tiny=4, quick=64, full=64)
+    effort = Effort(
+        rounds=options.rounds or options.pick(tiny=2, quick=5, full=17),
+        seconds=options.pick(tiny=0, quick=12, full=30) / 100,
+        calls=options.calls,
+        warm_up=at_once,
+    )
+    with responder() as url:
+        ran = race(list(_contestants(url, at_once)), effort, peers=options.peers)
+    uvloop = f"lisn{UVLOOP}", f"plain{UVLOOP}"
+    on_uvloop = "create on uvloop / plain aiohttp on"
+    return [
+        attrs.evolve(ran.row("S1", "create / plain aiohttp", "lisn", "plain", goal=0.80), bar="lisn"),
+        ran.row("S1", "create / plain aiohttp", "lisn", "plain", "wall"),
+        ran.row("S2", f"{on_uvloop} uvloop", *uvloop, goal=0.80),
+        ran.row("S2", f"{on_uvloop} uvloop", *uvloop, "wall"),
+        attrs.evolve(
+            ran.row("S2", f"{on_uvloop} the default loop", uvloop[0], "plain", goal=0.65), bar=uvloop[0]
+        ),
+        ran.row("S2", f"{on_uvloop} the default loop", uvloop[0], "plain", "wall"),
+        ran.row("S3", "create / openai", "lisn", "openai", goal=1 / 9),
+        ran.row("S3", "create / openai", "lisn", "openai", "wall"),
+        ran.row("S3", "create / vapi_server_sdk", "lisn", "vapi", goal=1 / 30),
+        ran.row("S3", "create / vapi_server_sdk", "lisn", "vapi", "wall"),
+        *(
+            Row(
+                name="",
+                what=f"{told} / plain aiohttp",
+                clock="CPU",
+                figure=ran.ratio(name, "plain"),
+                bar=told,
             )
-
-        await _spread(call, calls, concurrency)
-
-
-def cpu_seconds(run: Awaitable[None]) -> float:
-    """User and system time of this process while it runs."""
-
-    def spent() -> float:
-        usage = resource.getrusage(resource.RUSAGE_SELF)
-        return usage.ru_utime + usage.ru_stime
-
-    async def main() -> None:
-        await run
-
-    before = spent()
-    asyncio.run(main())
-    return spent() - before
+            for name, told in {
+                **OTHERS,
+                **{f"{name}{UVLOOP}": f"{told}{UVLOOP}" for name, told in BY_HAND.items()},
+            }.items()
+        ),
+        Row(
+            name="",
+            what="share of its wall time for which plain aiohttp had its core; 1: nothing else ran there",
+            figure=ran.figure(lambda of: of["plain"]["cpu"] / of["plain"]["wall"], "plain"),
+        ),
+    ]
 
 
-def main() -> None:
-    """Print the ratio."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--calls", type=int, default=3000)
-    parser.add_argument("--repeats", type=int, default=9)
-    parser.add_argument("--concurrency", type=int, default=64)
-    options = parser.parse_args()
-    with responder() as base_url:
-        arguments = (base_url, options.calls, options.concurrency)
-        pairs = [
-            (cpu_seconds(plain(*arguments)), cpu_seconds(ours(*arguments))) for _ in range(options.repeats)
-        ]
-    ratios = sorted(mine / theirs for theirs, mine in pairs)
-    low, _, high = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else (ratios[0],) * 3
-    print(f"CPU per create / plain aiohttp: {statistics.median(ratios):.2f} (quartiles {low:.2f}-{high:.2f})")
+def _contestants(url: str, at_once: int) -> list[Contestant]:
+    def arguments(name: str, loop: str) -> tuple[str, ...]:
+        return name, url, str(at_once), loop
+
+    return [
+        *(
+            Contestant(name, "asynchronous", arguments(name, "default"), PEERS.get(name, ()))
+            for name in ("lisn", *OTHERS)
+        ),
+        *(
+            Contestant(f"{name}{UVLOOP}", "asynchronous", arguments(name, "uvloop"), needs="uvloop")
+            for name in ("lisn", *BY_HAND)
+        ),
+    ]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the rows, and write them."""
+    return results.main("create", run, __doc__, arguments)
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

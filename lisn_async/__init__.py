@@ -1,44 +1,47 @@
 """Lisn's Assistants API for asyncio. Begin with `AsyncLisn`; `lisn_sync` is the same for blocking code."""
 
-from ._response import RawResponse
 from ._version import __version__
-from .bulk import BulkOutcome, BulkProgress, BulkResult
-from .client import AsyncLisn
-from .errors import (
-    APIConnectionError,
-    APIError,
-    APIResponseError,
-    APIStatusError,
-    APITimeoutError,
-    AuthenticationError,
-    BadRequestError,
-    BulkError,
-    ConfigurationError,
-    ConflictError,
-    IncompleteListError,
-    InternalServerError,
-    JournalError,
-    LisnError,
-    NotFoundError,
-    PermissionDeniedError,
-    RateLimitError,
-    UnprocessableEntityError,
-    ValidationError,
-    WebhookError,
-    WebhookPayloadError,
-    WebhookVerificationError,
-)
-from .models import (
-    UNSET,
-    Assistant,
-    AssistantCreate,
-    AssistantType,
-    AssistantUpdate,
-    LLMProvider,
-    STTProvider,
-    Unset,
-)
-from .resources import AsyncAssistants, AsyncAssistantsWithRawResponse
+
+TYPE_CHECKING = False  # `typing` would be most of this import
+if TYPE_CHECKING:
+    from ._response import RawResponse
+    from .bulk import BulkOutcome, BulkProgress, BulkResult
+    from .client import AsyncLisn
+    from .errors import (
+        APIConnectionError,
+        APIError,
+        APIResponseError,
+        APIStatusError,
+        APITimeoutError,
+        AuthenticationError,
+        BadRequestError,
+        BulkError,
+        ConfigurationError,
+        ConflictError,
+        IncompleteListError,
+        InternalServerError,
+        JournalError,
+        LisnError,
+        NotFoundError,
+        PermissionDeniedError,
+        RateLimitError,
+        UnprocessableEntityError,
+        ValidationError,
+        WebhookError,
+        WebhookPayloadError,
+        WebhookVerificationError,
+    )
+    from .models import (
+        UNSET,
+        Assistant,
+        AssistantCreate,
+        AssistantType,
+        AssistantUpdate,
+        LLMProvider,
+        STTProvider,
+        Unset,
+    )
+    from .resources import AsyncAssistants, AsyncAssistantsWithRawResponse
 
 __all__ = [
     "UNSET",
@@ -80,3 +83,12 @@ __all__ = [
     "WebhookVerificationError",
     "__version__",
 ]
+
+if (
+    not TYPE_CHECKING
+):  # a module with `__getattr__` has every name, for a type checker: misspelled ones as well
+    from ._front_door import opened_when_asked
+
+    __getattr__, __dir__ = opened_when_asked(
+        globals(), ".errors", ".models", ".bulk", "._response", ".resources", ".client"
+    )

@@ -12,7 +12,8 @@ import math
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from types import CoroutineType
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import attrs
 
@@ -136,7 +137,7 @@ class Calls:
         began = time.monotonic()
         what = await self._send(request, ends, sent_by, about_to_send, acted)
         if isinstance(what, Reply):
-            tried = self._judge_reply(request, what, number, acted=acted)
+            tried = await self._judge_reply(request, what, number, acted=acted)
         else:
             tried = self._judge_broken(request, what, number, acted=acted)
         if logger.isEnabledFor(logging.DEBUG):
@@ -190,7 +191,7 @@ class Calls:
         error = self._error(_KINDS[what.kind], request, what.why, number, unknown=unknown)
         return Tried(attempt=attempt, error=error, cause=what.cause)
 
-    def _judge_reply(self, request: Request[T], reply: Reply, number: int, *, acted: bool) -> Tried[T]:
+    async def _judge_reply(self, request: Request[T], reply: Reply, number: int, *, acted: bool) -> Tried[T]:
         attempt = Attempt(
             method=request.method,
             happened=Happened.REPLIED,
@@ -203,7 +204,10 @@ class Calls:
             if reply.status < 200:
                 raise Unreadable("that is no final status")
             if meaning_of(attempt) is Meaning.DONE:
-                return self._succeeded(request, attempt, reply, number)
+                result = request.read(reply)
+                if isinstance(result, CoroutineType):
+                    result = await result
+                return self._succeeded(attempt, reply, number, cast("T", result))
         except IncompleteList as more:
             why = f"the reply is not the whole list: {more}"
             error = self._error(errors.IncompleteListError, request, why, number, unknown=False)
@@ -225,12 +229,12 @@ class Calls:
             )
         return Tried(attempt=attempt, error=error, cause=reply.broken.cause if reply.broken else None)
 
-    def _succeeded(self, request: Request[T], attempt: Attempt, reply: Reply, number: int) -> Tried[T]:
+    def _succeeded(self, attempt: Attempt, reply: Reply, number: int, result: T) -> Tried[T]:
         response = RawResponse(
             status_code=reply.status,
             headers=reply.headers,
             attempts=number,
-            result=request.read(reply),
+            result=result,
         )
         self.traffic.budget.refill()
         return Tried(attempt=attempt, response=response)

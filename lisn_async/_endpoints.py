@@ -12,10 +12,10 @@ from functools import partial
 from . import _response
 from ._request import COLLECTION, Request
 from ._secrets import kind_of
-from ._wire import encode
+from ._wire import encode, fields_of
 from .errors import ValidationError
 from .models import Assistant, AssistantCreate, AssistantUpdate
-from .models._rules import check_id
+from .models._rules import check_create, check_id, check_update
 
 ONE = COLLECTION + "/{id}"
 DUPLICATE = ONE + "/duplicate"
@@ -33,14 +33,15 @@ def list_all() -> Request[list[Assistant]]:
 
 
 def create(spec: AssistantCreate, *, strict: bool) -> Request[Assistant]:
-    spec.validate(strict=strict)
+    fields = fields_of(spec)
+    check_create(fields, spec.extra_body, strict=strict)
     return Request(
         method="POST",
         path=COLLECTION,
         template=COLLECTION,
         read=_response.read_assistant,
-        body=encode(spec),
-        secrets=_secrets(spec),
+        body=encode(fields, spec.extra_body),
+        secrets=_secrets(fields, spec.extra_body),
     )
 
 
@@ -56,14 +57,15 @@ def get(assistant_id: str) -> Request[Assistant]:
 
 def update(assistant_id: str, change: AssistantUpdate, *, strict: bool) -> Request[Assistant]:
     check_id(assistant_id)
-    change.validate(strict=strict)
+    fields = fields_of(change)
+    check_update(fields, change.extra_body, strict=strict)
     return Request(
         method="PATCH",
         path=f"{COLLECTION}/{assistant_id}",
         template=ONE,
         read=partial(_response.read_this_assistant, assistant_id=assistant_id),
-        body=encode(change),
-        secrets=_secrets(change),
+        body=encode(fields, change.extra_body),
+        secrets=_secrets(fields, change.extra_body),
     )
 
 
@@ -126,6 +128,8 @@ def as_spec(given: object) -> AssistantCreate:
     return AssistantCreate(**given)
 
 
-def _secrets(spec: AssistantCreate | AssistantUpdate) -> tuple[str, ...]:
-    given = (spec.webhook_secret, (spec.extra_body or {}).get("webhook_secret"))
-    return tuple(secret for secret in given if isinstance(secret, str) and secret)
+def _secrets(fields: Mapping[str, object], extra: Mapping[str, object] | None) -> tuple[str, ...]:
+    given = [fields.get("webhook_secret")]
+    if extra:
+        given.append(extra.get("webhook_secret"))
+    return tuple([secret for secret in given if isinstance(secret, str) and secret])

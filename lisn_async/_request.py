@@ -5,8 +5,8 @@ Resources build requests and ask a `Caller` for the result; they know neither th
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Generic, Literal, Protocol, TypeAlias, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeAlias, TypeVar
 
 import attrs
 
@@ -28,14 +28,14 @@ class Request(Generic[T]):
     """One logical call: what to send, and how to read what comes back.
 
     `template` is the path with `{id}` left open, for logs. `read` turns a 2xx reply into the result
-    or raises `Unreadable`. `secrets` are those of ours that travel in the body and must not come
+    or raises `Unreadable`, in turns with the loop where it is a coroutine. `secrets` are those of ours that travel in the body and must not come
     back in an error. `max_reply` is the largest reply body that is read, in bytes.
     """
 
     method: Method
     path: str
     template: str
-    read: Callable[[Reply], T]
+    read: Callable[[Reply], T | Coroutine[Any, Any, T]]
     body: Payload | None = None
     secrets: tuple[str, ...] = attrs.field(default=(), repr=False)
     max_reply: int = 16 * 2**20

@@ -25,6 +25,9 @@ T = TypeVar("T")
 
 Kind: TypeAlias = Literal["connection", "timeout", "response"]
 
+AT_ONCE = 200
+"""Assistants of a list that are made before anybody else has a turn: one millisecond."""
+
 _ONE = ("data", "assistant", "result")
 _MANY = ("data", "assistants", "items", "results")
 _ABOUT_PAGES = (
@@ -154,11 +157,20 @@ def read_copy(reply: Reply, original_id: str) -> Assistant:
     return assistant
 
 
-def read_assistants(reply: Reply) -> list[Assistant]:
-    """All assistants of a reply. Raises `Unreadable`, `IncompleteList` if it is only one page."""
+async def read_assistants(reply: Reply) -> list[Assistant]:
+    """All assistants of a reply. Raises `Unreadable`, `IncompleteList` if it is only one page.
+
+    Many of them in turns with the loop: nobody can take a turn while they are decoded, which takes long enough.
+    """
+    import asyncio  # here: whoever only makes requests has no loop
+
     data = _json(reply)
     rows = _rows(data)
-    found = [structure_assistant(row) for row in rows if isinstance(row, dict)]
+    found: list[Assistant] = []
+    for start in range(0, len(rows), AT_ONCE):
+        if len(rows) > AT_ONCE:
+            await asyncio.sleep(0)
+        found += [structure_assistant(row) for row in rows[start : start + AT_ONCE] if isinstance(row, dict)]
     if len(found) < len(rows):
         raise Unreadable("the list holds something that is no object")
     if sign := _sign_of_more(data, len(found)) or _link_to_next(reply):

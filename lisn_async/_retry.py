@@ -59,15 +59,16 @@ class Attempt:
 
 def meaning_of(attempt: Attempt) -> Meaning:
     """The retry table: one row per `if`, from the top."""
+    is_2xx = attempt.happened is Happened.REPLIED and 200 <= attempt.status < 300
+    if is_2xx and (attempt.readable or attempt.method == "DELETE"):
+        return Meaning.DONE
     again = Meaning.UNKNOWN if attempt.method == "POST" else Meaning.HARMLESS
     if attempt.happened is Happened.UNSENT:
         return Meaning.HARMLESS
     if attempt.happened is Happened.BARRED:
         return Meaning.DEFINITE
-    if attempt.happened is Happened.LOST or attempt.status < 200:
+    if attempt.happened is Happened.LOST or is_2xx or attempt.status < 200:
         return again
-    if 200 <= attempt.status < 300:
-        return Meaning.DONE if attempt.readable or attempt.method == "DELETE" else again
     if is_declined(attempt):
         return Meaning.HARMLESS
     if attempt.status == 404 and attempt.method == "DELETE" and attempt.acted_before:

@@ -21,6 +21,7 @@ import os
 import platform
 import time
 from collections.abc import AsyncGenerator, Mapping
+from http.cookies import SimpleCookie
 from typing import Any
 from weakref import WeakSet
 
@@ -52,6 +53,16 @@ KEEP_ALIVE = 2.0
 _NOT_GUESSED = ("Content-Type",)
 """Else aiohttp calls an empty POST (duplicate) an octet stream."""
 _TROUBLE = (aiohttp.ClientError, OSError, ValueError, LookupError, ArithmeticError, RuntimeError)
+
+
+class _NoCookies(aiohttp.DummyCookieJar):
+    """A cookie jar that is always empty, and does not make a new container of nothing for each request."""
+
+    def filter_cookies(self, request_url: URL) -> SimpleCookie:
+        return _NOTHING
+
+
+_NOTHING = SimpleCookie()
 
 
 class _Watch:
@@ -251,7 +262,7 @@ class Transport:
                 keepalive_timeout=KEEP_ALIVE,
                 ssl=True if settings.ssl_context is None else settings.ssl_context,
             ),
-            cookie_jar=aiohttp.DummyCookieJar(),
+            cookie_jar=_NoCookies(),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
             request_class=request_class(bare, with_body, outbox),
             response_class=Response,
@@ -308,8 +319,9 @@ def _options(settings: Settings, session: aiohttp.ClientSession | None) -> Mappi
 async def _read(response: aiohttp.ClientResponse, most: int) -> bytes | bytearray | None:
     """The body as it travelled: None, and the connection closed, if it exceeds `most` bytes."""
     content = response.content
+    body: bytes | bytearray
     try:
-        body: bytes | bytearray = await content.readany()
+        body = content.read_nowait() if content.is_eof() else await content.readany()
         while len(body) <= most and not content.at_eof():
             if type(body) is bytes:
                 body = bytearray(body)  # grows in place: joining pieces would hold everything twice

@@ -1,18 +1,20 @@
 """JSON to values and values to JSON: the one place where `Any` from the wire comes in and ends.
 
-cattrs does both directions, on orjson. The hooks keep three promises: fields that were left out are
-not sent, fields that we do not know are kept, and a reply of the wrong shape is told in one sentence.
+Three promises: fields that were left out are not sent, fields that we do not know are kept, and a reply of the
+wrong shape is told in one sentence. cattrs writes the function that takes a spec apart. An assistant is put
+together by hand: the function cattrs writes for that calls another one for each field, and takes three times as long.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import orjson
-from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
+from cattrs.fns import identity
+from cattrs.gen import make_dict_unstructure_fn, override
 from cattrs.preconf.orjson import make_converter
 
 from ._secrets import Payload
@@ -29,43 +31,28 @@ class Unreadable(Exception):
     """A reply has a shape that no reader of ours expects; the text says which, and quotes nothing."""
 
 
-def _text_or_none(value: Any, _: object) -> str | None:
-    if value is None or type(value) is str:
-        return value
-    raise Unreadable(f"a text field holds {type(value).__name__}")
+_converter = make_converter()
 
 
-def _number_or_none(value: Any, _: object) -> float | None:
-    if value is None:
-        return None
-    # Not infinite, and no integer too large for a float.
-    if type(value) in (int, float) and abs(value) < 1e300:
-        return float(value)
-    raise Unreadable(f"a number field holds {type(value).__name__}")
+def _as_it_is(spec: type[Spec]) -> Callable[[Spec], dict[str, Any]]:
+    """A function that gives the fields which a spec sets. Their values are JSON already: none is looked at."""
+    values: Any = {field: override(unstruct_hook=identity) for field in FIELDS}
+    values["extra_body"] = override(omit=True)
+    return make_dict_unstructure_fn(spec, _converter, _cattrs_omit_if_default=True, **values)
 
 
-_converter = make_converter(detailed_validation=False)
-# By predicate: registered for the union itself, a hook would be shadowed by the preconf's passthrough.
-_converter.register_structure_hook_func(lambda kind: kind == str | None, _text_or_none)
-_converter.register_structure_hook_func(lambda kind: kind == float | None, _number_or_none)
-_converter.register_structure_hook_func(lambda kind: kind == Mapping[str, Any], lambda value, _: value)
-_structure_assistant = make_dict_structure_fn(Assistant, _converter, _cattrs_detailed_validation=False)
-
-for _spec in (AssistantCreate, AssistantUpdate):
-    _converter.register_unstructure_hook(
-        _spec,
-        make_dict_unstructure_fn(
-            _spec, _converter, _cattrs_omit_if_default=True, extra_body=override(omit=True)
-        ),
-    )
+_unstructure_create = _as_it_is(AssistantCreate)
+_unstructure_update = _as_it_is(AssistantUpdate)
 
 
-def encode(spec: AssistantCreate | AssistantUpdate) -> Payload:
-    """The JSON body of a validated spec: its set fields, then `extra_body` over them."""
-    fields: dict[str, Any] = _converter.unstructure(spec)
-    if spec.extra_body:
-        fields.update(spec.extra_body)
-    return Payload(dumps(fields))
+def fields_of(spec: AssistantCreate | AssistantUpdate) -> dict[str, Any]:
+    """The documented fields that a spec sets."""
+    return _unstructure_create(spec) if isinstance(spec, AssistantCreate) else _unstructure_update(spec)
+
+
+def encode(fields: dict[str, Any], extra_body: Mapping[str, object] | None) -> Payload:
+    """The JSON body of validated fields, and of `extra_body` over them."""
+    return Payload(dumps({**fields, **extra_body} if extra_body else fields))
 
 
 def dumps(value: object, *, sort_keys: bool = False) -> bytes:
@@ -119,10 +106,29 @@ def _whole(digits: str) -> int | float:
 
 def structure_assistant(fields: dict[str, Any]) -> Assistant:
     """The assistant of a decoded JSON object, what we do not know in `extra`. Raises `Unreadable`."""
-    assistant_id = fields.get("id")
-    if type(assistant_id) is not str or not assistant_id:
+    known: dict[str, Any] = {}
+    extra: dict[str, Any] = {}
+    for name, value in fields.items():
+        if name not in _KNOWN:
+            extra[name] = value
+        elif name == "temperature":
+            known[name] = _number_or_none(value)
+        elif type(value) is str or value is None:
+            known[name] = value
+        else:
+            raise Unreadable(f"a text field holds {type(value).__name__}")
+    assistant_id = known.get("id")
+    if not assistant_id:
         raise Unreadable("an assistant has no id")
     if not assistant_id.isprintable():
         raise Unreadable("an assistant's id holds control characters")
-    unknown = fields.keys() - _KNOWN
-    return _structure_assistant({**fields, "extra": {key: fields[key] for key in fields if key in unknown}})
+    return Assistant(**known, extra=extra)
+
+
+def _number_or_none(value: object) -> float | None:
+    if value is None:
+        return None
+    # Not infinite, and no integer too large for a float.
+    if isinstance(value, int | float) and type(value) is not bool and abs(value) < 1e300:
+        return float(value)
+    raise Unreadable(f"a number field holds {type(value).__name__}")

@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Self
 
-from . import _config
-from ._calls import Calls, Traffic
-from ._log import set_up_from_environment
 from ._secrets import hide
 from .models import UNSET, Unset
 from .resources import AsyncAssistants
@@ -16,6 +13,8 @@ if TYPE_CHECKING:
     import ssl
 
     import aiohttp
+
+    from ._calls import Calls
 
 
 class AsyncLisn:
@@ -68,6 +67,13 @@ class AsyncLisn:
         """
         api_token, proxy, base_url = hide(api_token), hide(proxy), hide(base_url)
         default_headers = hide(default_headers)
+        # Here and not above: they take a quarter of a second, most of it aiohttp's, which loads the system's
+        # certificates. And not at the first call: that runs in a loop, which would stand still for it.
+        from . import _config
+        from ._calls import Calls, Traffic
+        from ._log import set_up_from_environment
+        from ._transport import Transport
+
         settings = _config.settings(
             api_token=api_token,
             base_url=base_url,
@@ -82,9 +88,6 @@ class AsyncLisn:
             allow_insecure_http=allow_insecure_http,
         )
         set_up_from_environment()
-        # Here and not above: aiohttp is the slow part of the import, and this is still outside any loop.
-        from ._transport import Transport
-
         self._use(Calls(settings, Transport(settings, session), Traffic()))
 
     def with_options(
@@ -98,11 +101,13 @@ class AsyncLisn:
 
         Closing either closes both.
         """
+        from . import _config  # as above; by now it is there
+
         changed = _config.changed_limits(
             self._calls.settings, timeout=timeout, deadline=deadline, max_retries=max_retries
         )
         copy = type(self).__new__(type(self))
-        copy._use(Calls(changed, self._calls.transport, self._calls.traffic))
+        copy._use(type(self._calls)(changed, self._calls.transport, self._calls.traffic))
         return copy
 
     @property

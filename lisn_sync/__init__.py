@@ -5,45 +5,49 @@ Generated from lisn_async/__init__.py by `python -m lisn_sync._generate`: change
 
 from __future__ import annotations
 
-from lisn_async import RawResponse, __version__
-from lisn_async.bulk import BulkOutcome, BulkProgress, BulkResult
-from lisn_async.errors import (
-    APIConnectionError,
-    APIError,
-    APIResponseError,
-    APIStatusError,
-    APITimeoutError,
-    AuthenticationError,
-    BadRequestError,
-    BulkError,
-    ConfigurationError,
-    ConflictError,
-    IncompleteListError,
-    InternalServerError,
-    JournalError,
-    LisnError,
-    NotFoundError,
-    PermissionDeniedError,
-    RateLimitError,
-    UnprocessableEntityError,
-    ValidationError,
-    WebhookError,
-    WebhookPayloadError,
-    WebhookVerificationError,
-)
-from lisn_async.models import (
-    UNSET,
-    Assistant,
-    AssistantCreate,
-    AssistantType,
-    AssistantUpdate,
-    LLMProvider,
-    STTProvider,
-    Unset,
-)
-from lisn_sync.client import Lisn
-from lisn_sync.resources.assistants import Assistants, AssistantsWithRawResponse
-from lisn_sync.sandbox import Sandbox
+from lisn_async import __version__
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from lisn_async import RawResponse
+    from lisn_async.bulk import BulkOutcome, BulkProgress, BulkResult
+    from lisn_async.errors import (
+        APIConnectionError,
+        APIError,
+        APIResponseError,
+        APIStatusError,
+        APITimeoutError,
+        AuthenticationError,
+        BadRequestError,
+        BulkError,
+        ConfigurationError,
+        ConflictError,
+        IncompleteListError,
+        InternalServerError,
+        JournalError,
+        LisnError,
+        NotFoundError,
+        PermissionDeniedError,
+        RateLimitError,
+        UnprocessableEntityError,
+        ValidationError,
+        WebhookError,
+        WebhookPayloadError,
+        WebhookVerificationError,
+    )
+    from lisn_async.models import (
+        UNSET,
+        Assistant,
+        AssistantCreate,
+        AssistantType,
+        AssistantUpdate,
+        LLMProvider,
+        STTProvider,
+        Unset,
+    )
+    from lisn_sync.client import Lisn
+    from lisn_sync.resources.assistants import Assistants, AssistantsWithRawResponse
+    from lisn_sync.sandbox import Sandbox
 
 __all__ = [
     "UNSET",
@@ -86,3 +90,10 @@ __all__ = [
     "WebhookVerificationError",
     "__version__",
 ]
+
+if not TYPE_CHECKING:
+    from lisn_async._front_door import opened_when_asked
+
+    __getattr__, __dir__ = opened_when_asked(
+        globals(), ".errors", ".models", ".bulk", ".resources", ".client", ".sandbox", "lisn_async"
+    )

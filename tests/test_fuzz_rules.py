@@ -239,11 +239,20 @@ def test_any_json_is_an_assistant_and_a_list_or_unreadable(value: object) -> Non
         {"data": [{"id": "a"}], "total": value},
     ):
         reply = Reply(status=200, headers={}, body=orjson.dumps(wrapped))
-        for read in (read_assistant, read_assistants):
+        for read in (read_assistant, _read_assistants):
             try:
-                read(reply)  # type: ignore[operator]
+                read(reply)
             except Unreadable as unreadable:
                 assert len(str(unreadable)) < 200
+
+
+def _read_assistants(reply: Reply) -> object:
+    """A few need no turn of any loop."""
+    try:
+        read_assistants(reply).send(None)
+    except StopIteration as end:
+        return end.value
+    raise AssertionError("it waits for something")
 
 
 @given(st.binary(), st.sampled_from(["gzip", "deflate", "x-gzip", "br", "", "identity"]) | st.text())

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 from typing import Any
 
 import pytest
 from aioresponses import aioresponses
 
-from lisn_async import APIResponseError, Assistant, AsyncLisn, IncompleteListError
+from lisn_async import APIResponseError, Assistant, AsyncLisn, IncompleteListError, _response
 
 URL = "https://app.lisn.dev/api/v1/assistants"
 ONE = {"id": "ast_1", "name": "n", "temperature": 1, "type": "video", "llm_provider": "new", "more": [1]}
@@ -179,3 +181,36 @@ async def test_an_error_says_what_the_service_said_in_one_printable_line(
         await client.assistants.list()
     assert said in str(caught.value)
     assert str(caught.value).isprintable()
+
+
+async def test_a_long_list_is_read_in_turns_with_the_loop(
+    canned: aioresponses, client: AsyncLisn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events: list[str] = []
+    decode, structure = _response.decode, _response.structure_assistant
+
+    def decoding(body: bytes) -> object:
+        events.append("decoded")
+        return decode(body)
+
+    def structuring(row: dict[str, Any]) -> Assistant:
+        events.append("made")
+        return structure(row)
+
+    async def others() -> None:
+        while True:
+            events.append("turn")
+            await asyncio.sleep(0)
+
+    monkeypatch.setattr(_response, "decode", decoding)
+    monkeypatch.setattr(_response, "structure_assistant", structuring)
+    count = 3 * _response.AT_ONCE + 1
+    canned.get(URL, payload=[{"id": f"ast_{n}"} for n in range(count)])
+    task = asyncio.create_task(others())
+    found = await client.assistants.list()
+    task.cancel()
+    assert [one.id for one in found] == [f"ast_{n}" for n in range(count)]
+    after = events[events.index("decoded") + 1 :]
+    stretches = [list(same) for kind, same in itertools.groupby(after) if kind == "made"]
+    assert after[0] == "turn"
+    assert [len(stretch) for stretch in stretches] == [_response.AT_ONCE] * 3 + [1]

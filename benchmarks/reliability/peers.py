@@ -19,7 +19,7 @@ from pathlib import Path
 
 import attrs
 
-from benchmarks.reliability import _peer_environment
+from benchmarks import _peer_environment
 from benchmarks.reliability.rows import Profile, Row
 from lisn_async import APIError, AsyncLisn
 from lisn_async._version import __version__

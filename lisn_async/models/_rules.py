@@ -10,14 +10,10 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from operator import attrgetter
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 from urllib.parse import urlsplit
 
 from ..errors import ValidationError
-from ._unset import UNSET
-
-if TYPE_CHECKING:
-    from .assistant import AssistantCreate, AssistantUpdate
 
 Check: TypeAlias = Callable[[object], str | None]
 
@@ -117,23 +113,20 @@ FIELDS = tuple(_CHECKS)
 _values = attrgetter(*FIELDS)
 
 
-def _wrong_values(spec: AssistantCreate | AssistantUpdate, *, strict: bool) -> dict[str, str]:
+def _wrong_values(fields: Mapping[str, object], extra: object, *, strict: bool) -> dict[str, str]:
+    checks = _CHECKS if strict else _LOOSE_CHECKS
     wrong: dict[str, str] = {}
-    for (field, check), value in zip(
-        (_CHECKS if strict else _LOOSE_CHECKS).items(), _values(spec), strict=True
-    ):
-        if value is UNSET:
-            continue
+    for field, value in fields.items():
         if value is None:
             if field in REQUIRED:
                 wrong[field] = "must not be null"
-        elif (reason := check(value)) is not None:
+        elif (reason := checks[field](value)) is not None:
             wrong[field] = reason
-    if isinstance(spec.type, str) and spec.type == "text":
+    if (kind := fields.get("type")) == "text" and isinstance(kind, str):
         for field in STT_FIELDS:
-            if (value := getattr(spec, field)) is not UNSET and value is not None:
+            if fields.get(field) is not None:
                 wrong[field] = "is for voice assistants only"
-    if spec.extra_body is not None and (reason := _not_fields(spec.extra_body)) is not None:
+    if extra is not None and (reason := _not_fields(extra)) is not None:
         wrong["extra_body"] = reason
     return wrong
 
@@ -176,16 +169,18 @@ def _raise_for(wrong: Mapping[str, str], what: str) -> None:
         raise ValidationError(f"{what} not sent: {reasons}", dict(wrong))
 
 
-def check_create(spec: AssistantCreate, *, strict: bool) -> None:
-    wrong = _wrong_values(spec, strict=strict)
+def check_create(fields: Mapping[str, object], extra: object, *, strict: bool) -> None:
+    """Raise for an assistant to be made that sets these fields, `extra` besides."""
+    wrong = _wrong_values(fields, extra, strict=strict)
     for field in REQUIRED:
-        if getattr(spec, field) is UNSET:
+        if field not in fields:
             wrong[field] = "is required"
     _raise_for(wrong, "assistant")
 
 
-def check_update(spec: AssistantUpdate, *, strict: bool) -> None:
-    _raise_for(_wrong_values(spec, strict=strict), "update")
+def check_update(fields: Mapping[str, object], extra: object, *, strict: bool) -> None:
+    """Raise for a change that sets these fields, `extra` besides."""
+    _raise_for(_wrong_values(fields, extra, strict=strict), "update")
 
 
 def check_id(assistant_id: object) -> None:

@@ -1,6 +1,9 @@
 """An assistant: as one asks for it, as one changes it, as the service shows it.
 
 Source of names, types and literals: `assistants-api`, table *Create Assistant*.
+
+The classes have no slots: attrs makes a frozen object with slots field by field through `object.__setattr__`, which
+takes twice as long.
 """
 
 from __future__ import annotations
@@ -31,7 +34,7 @@ def _hidden_or_none(secret: str | None) -> str | None:
     return hide(secret)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)
 class _Fields:
     """The twelve documented fields as one sends them, each of them optional here: `validate` knows better."""
 
@@ -49,8 +52,12 @@ class _Fields:
     webhook_secret: str | Unset | None = attrs.field(default=UNSET, converter=_hidden)
     extra_body: Mapping[str, object] | None = attrs.field(default=None, hash=False, converter=_hidden_fields)
 
+    def _set_fields(self) -> Mapping[str, object]:
+        values = ((name, getattr(self, name)) for name in _rules.FIELDS)
+        return {name: value for name, value in values if value is not UNSET}
 
-@attrs.frozen(kw_only=True)
+
+@attrs.frozen(kw_only=True, slots=False)
 class AssistantCreate(_Fields):
     """The assistant you want made; a field left out (`UNSET`) is not sent, `None` is sent as `null`.
 
@@ -67,10 +74,10 @@ class AssistantCreate(_Fields):
         Raises `ValidationError`, naming every wrong field at once. `strict=False` lets types and
         providers through that the documentation does not list.
         """
-        _rules.check_create(self, strict=strict)
+        _rules.check_create(self._set_fields(), self.extra_body, strict=strict)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)
 class AssistantUpdate(_Fields):
     """The fields of an assistant to change; a field left out (`UNSET`) stays as it is."""
 
@@ -80,10 +87,10 @@ class AssistantUpdate(_Fields):
         Raises `ValidationError`, naming every wrong field at once. `strict=False` lets types and
         providers through that the documentation does not list.
         """
-        _rules.check_update(self, strict=strict)
+        _rules.check_update(self._set_fields(), self.extra_body, strict=strict)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)
 class Assistant:
     """An assistant as the service shows it; a documented field that the reply did not hold is None.
 

@@ -11,7 +11,7 @@ from .. import _endpoints
 from .._request import Caller
 from .._response import RawResponse
 from .._secrets import hide
-from ..bulk import BulkOutcome, BulkProgress, BulkResult, Exact, engine, options
+from ..bulk import BulkOutcome, BulkProgress, BulkResult, Exact
 from ..models import (
     UNSET,
     Assistant,
@@ -227,6 +227,8 @@ class AsyncAssistants:
         the result so far, if the input itself raises.
         """
         specs = hide(specs)
+        from ..bulk import engine, options  # here: most programs never make many
+
         chosen = options.checked(
             max_concurrency=max_concurrency,
             journal=journal,
@@ -256,6 +258,8 @@ class AsyncAssistants:
         once. If the input itself raises, so does the stream, after the outcomes of what it gave.
         """
         specs = hide(specs)
+        from ..bulk import engine, options  # here: most programs never make many
+
         chosen = options.checked(
             max_concurrency=max_concurrency,
             journal=journal,
@@ -287,6 +291,8 @@ class AsyncAssistants:
         what `create_many` raises; `JournalError` also if the original is no longer what it was when the
         journal was begun.
         """
+        from ..bulk import engine, options  # here: most programs never make many
+
         chosen = options.checked(
             max_concurrency=max_concurrency,
             journal=journal,

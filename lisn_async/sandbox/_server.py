@@ -85,9 +85,11 @@ class Server:
         if self._listener is not None:
             self._listener.close()
         await asyncio.sleep(0)  # a connection accepted in this very moment comes to light
-        for connection in self._web.connections:
-            if isinstance(connection, _Connection):
-                await connection.break_off()
+        connections = [one for one in self._web.connections if isinstance(one, _Connection)]
+        for connection in connections:
+            connection.break_off()
+        for connection in connections:
+            await connection.gone()
         for _ in range(5):  # the steps a cancelled handler needs to its end
             await asyncio.sleep(0)
 
@@ -122,10 +124,14 @@ class _Connection(web.RequestHandler):
         if not self._gone.done():
             self._gone.set_result(None)
 
-    async def break_off(self) -> None:
+    def break_off(self) -> None:
         """End the connection, whoever still waits for something on it."""
         if self._wire is not None:
             self._wire.abort()
+
+    async def gone(self) -> None:
+        """Nothing, once the connection has ended."""
+        if self._wire is not None:
             await self._gone
 
     def end_if_idle(self) -> None:

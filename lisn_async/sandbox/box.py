@@ -11,8 +11,8 @@ from lisn_async.sandbox._judge import Verdict, judged
 from lisn_async.sandbox._late import LateCommits
 from lisn_async.sandbox._seen import SeenLog, SeenRequest
 
-# aiohttp and SQLite are imported by `start`: whoever only imports the package, as pytest does with our plugin,
-# pays for neither.
+# aiohttp and SQLite are imported by making a sandbox: whoever only imports the package, as pytest does with our
+# plugin, pays for neither.
 if TYPE_CHECKING:
     from lisn_async.sandbox._exchange import Exchanges
     from lisn_async.sandbox._server import Server
@@ -43,6 +43,7 @@ class Sandbox:
         """
         if not token or not token.isascii() or not token.isprintable() or " " in token:
             raise ValueError("token must be printable ASCII without spaces: no header carries anything else.")
+        _load()
         self._host = host
         self._port = port
         self._database = database
@@ -219,6 +220,12 @@ class Sandbox:
         if self._store is None:
             raise RuntimeError("The sandbox is not running.")
         return self._store
+
+
+def _load() -> None:
+    """Import what `start` needs, which runs in a loop, and would hold it up."""
+    import lisn_async.sandbox._server
+    import lisn_async.sandbox._store  # noqa: F401
 
 
 def _is_of(request: SeenRequest, operation: Operation | None) -> bool:

@@ -12,7 +12,7 @@ from pathlib import Path
 from .classes import Facade, Needs
 from .docstrings import translated
 from .source import Known, NoRule, Source, doors, facade_sources
-from .tables import ASYNC, BEHIND_DOORS, BY_HAND, COMMAND, PACKAGE, SYNC
+from .tables import ASYNC, BEHIND_DOORS, BY_HAND, COMMAND, FRONT_DOOR, OPENED, PACKAGE, SYNC
 
 
 def texts(root: Path) -> dict[str, str]:
@@ -74,7 +74,33 @@ def _door(source: Source, known: Known) -> str:
     """The names of a public module, the very same objects but for those that have a counterpart."""
     needs = Needs()
     shown = _shown(source, known, needs)
+    if rooms := source.rooms():
+        return _late_door(source, needs, shown, rooms)
     return "\n".join([_head(source), *_imports(needs), *shown, ""])
+
+
+def _late_door(source: Source, needs: Needs, shown: list[str], rooms: list[str]) -> str:
+    """A public module that imports nothing until it is asked: for counterparts, for the rest, for our private parts."""
+    ours = [room for room in rooms if not room.startswith("._")]
+    ours += [f".{name.lower()}" for name in sorted(BEHIND_DOORS)]
+    asked = ", ".join(repr(room) for room in [*ours, ASYNC])
+    late = sorted(statement for statement in needs.runtime if "__version__" not in statement)
+    return "\n".join(
+        [
+            _head(source),
+            *sorted(needs.runtime - set(late)),
+            "TYPE_CHECKING = False",
+            "if TYPE_CHECKING:",
+            *(f"    {statement}" for statement in late),
+            "",
+            *shown,
+            "",
+            "if not TYPE_CHECKING:",
+            f"    from {ASYNC}.{FRONT_DOOR} import {OPENED}",
+            f"    __getattr__, __dir__ = {OPENED}(globals(), {asked})",
+            "",
+        ]
+    )
 
 
 def _shown(source: Source, known: Known, needs: Needs) -> list[str]:
@@ -94,7 +120,7 @@ def _shown(source: Source, known: Known, needs: Needs) -> list[str]:
 
 def _origin(source: Source, name: str) -> str:
     """Where the package takes a name from; a private place stays behind the package's own door."""
-    statement = source.runtime.get(name, "")
+    statement = (source.runtime | source.typing_only).get(name, "")
     module = statement.split(" ")[1] if statement.startswith("from ") else source.module
     return source.module if "._" in module else module
 

@@ -6,7 +6,7 @@ import ast
 from dataclasses import dataclass
 from pathlib import Path
 
-from .tables import ASYNC, NOT_MIRRORED, SYNC
+from .tables import ASYNC, NOT_MIRRORED, OPENED, SYNC
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -91,6 +91,13 @@ class Source:
                 names: list[str] = ast.literal_eval(node.value)
                 return names
         raise self.error(self.tree, "a public module without __all__")
+
+    def rooms(self) -> list[str]:
+        """The modules that a package looks through when it is asked for a name, if it imports them so late."""
+        for node in ast.walk(self.tree):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == OPENED:
+                return [ast.literal_eval(room) for room in node.args[1:]]
+        return []
 
     def is_own(self, name: str) -> bool:
         """Whether the file itself defines it."""

@@ -9,7 +9,7 @@ import venv
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-FOLDER = Path(__file__).parent.parent / ".peers"
+FOLDER = Path(__file__).parent / ".peers"
 PYTHON = FOLDER / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
 SECONDS = 90
 """For the installation of one library."""
@@ -31,7 +31,7 @@ def ready(packages: Iterable[str]) -> Mapping[str, str]:
     try:
         if not PYTHON.exists():
             venv.create(FOLDER, with_pip=True)
-        installed = json.loads(_run("-c", _INSTALLED, *wanted))
+        installed = versions(wanted)
     except (OSError, subprocess.SubprocessError) as error:
         return dict.fromkeys(wanted, f"no environment for it ({_line(error)})")
     reasons = {}
@@ -42,6 +42,12 @@ def ready(packages: Iterable[str]) -> Mapping[str, str]:
             except (OSError, subprocess.SubprocessError) as error:
                 reasons[name] = f"pip could not install it ({_line(error)})"
     return reasons
+
+
+def versions(packages: Iterable[str]) -> Mapping[str, str | None]:
+    """What is installed, by the name of the package."""
+    found: dict[str, str | None] = json.loads(_run("-c", _INSTALLED, *packages))
+    return found
 
 
 def _run(*arguments: str) -> str:
