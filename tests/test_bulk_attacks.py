@@ -555,6 +555,17 @@ async def test_late_twins_that_the_service_rewrote_are_surplus_each(
     assert len(result.surplus) == 2
 
 
+async def test_a_late_commit_of_an_item_that_was_lost_twice_is_reported(
+    sandbox: Sandbox, client: AsyncLisn
+) -> None:
+    """The first request's commit settles the item, while the second one's is still to come."""
+    sandbox.faults = [Fault(do="reset", when="late", delay=1.0, operation="create", times=2)]
+    result = await client.assistants.create_many([spec(1)], settle=0.6)
+    await sandbox.quiet()
+    assert len(result.created) == 1
+    assert len(sandbox.assistants()) == 1 + len(result.surplus) > 1
+
+
 async def test_one_listing_waits_for_the_slowest_of_those_that_are_lost(
     sandbox: Sandbox, client: AsyncLisn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
