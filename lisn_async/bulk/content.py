@@ -52,7 +52,7 @@ class Values(NamedTuple):
     @property
     def fingerprint(self) -> str:
         """The item's name in a journal: the same in every process."""
-        return f"{_stable_digest_of_names(self.fields)}{_stable_digest(self.values)}"
+        return _stable_digest_of_names(self.fields) + _stable_digest(self.values)
 
 
 def values_of(spec: AssistantCreate) -> Values:
@@ -116,11 +116,7 @@ def _shown_in(row: Assistant, fields: tuple[str, ...]) -> Values:
 
 
 def _digest(values: tuple[Any, ...]) -> int:
-    return hash(values if _are_texts(values) else tuple(map(_comparable, values)))
-
-
-def _are_texts(values: tuple[Any, ...]) -> bool:
-    return _TEXTS.issuperset(map(type, values))
+    return hash(values if _TEXTS.issuperset(map(type, values)) else tuple(map(_comparable, values)))
 
 
 def _comparable(value: Any) -> object:
@@ -134,7 +130,7 @@ def _stable_digest_of_names(fields: tuple[str, ...]) -> str:
 
 
 def _stable_digest(values: tuple[Any, ...]) -> str:
-    plain = values if _are_texts(values) else [_plain(value) for value in values]
+    plain = values if _TEXTS.issuperset(map(type, values)) else [_plain(value) for value in values]
     return blake2b(_json(plain), digest_size=8).hexdigest()
 
 
