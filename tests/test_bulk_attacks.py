@@ -26,7 +26,7 @@ from lisn_async import (
     JournalError,
 )
 from lisn_async.bulk import settler as settling
-from lisn_async.bulk.content import content_of
+from lisn_async.bulk.content import values_of
 from lisn_async.bulk.journal import Journal, open_journal
 from lisn_async.bulk.likeness import likeness_of
 from lisn_async.bulk.plan import Made, Pending, reconcile, resembling, surplus
@@ -555,6 +555,17 @@ async def test_late_twins_that_the_service_rewrote_are_surplus_each(
     assert len(result.surplus) == 2
 
 
+async def test_a_late_commit_of_an_item_that_was_lost_twice_is_reported(
+    sandbox: Sandbox, client: AsyncLisn
+) -> None:
+    """The first request's commit settles the item, while the second one's is still to come."""
+    sandbox.faults = [Fault(do="reset", when="late", delay=1.0, operation="create", times=2)]
+    result = await client.assistants.create_many([spec(1)], settle=0.6)
+    await sandbox.quiet()
+    assert len(result.created) == 1
+    assert len(sandbox.assistants()) == 1 + len(result.surplus) > 1
+
+
 async def test_one_listing_waits_for_the_slowest_of_those_that_are_lost(
     sandbox: Sandbox, client: AsyncLisn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -604,7 +615,8 @@ async def test_a_resumed_run_waits_as_if_what_was_sent_last_were_still_running(
 def test_rows_that_fit_one_item_only_go_to_it_whatever_the_order_of_the_listing() -> None:
     specs = [spec(1, temperature=0.7), spec(1, description="d")]
     pending = [
-        Pending(index=n, content=content_of(one), likeness=likeness_of(one)) for n, one in enumerate(specs)
+        Pending(index=n, content=values_of(one).content, likeness=likeness_of(one))
+        for n, one in enumerate(specs)
     ]
     fields: dict[str, Any] = {"name": "n1", "type": "text", "llm_provider": "openai", "system_prompt": "p"}
     rows = [
@@ -707,9 +719,11 @@ async def test_what_was_noted_while_a_write_was_failing_is_not_written_after_it(
         raise OSError(28, "No space left on device")
 
     journal._write = half  # type: ignore[method-assign]
-    first = asyncio.create_task(journal.sent(0, "print"))
+    journal.sent(0, "print")
+    first = asyncio.create_task(journal.flushed())
     await asyncio.sleep(0.02)
-    second = asyncio.create_task(journal.sent(1, "print"))
+    journal.sent(1, "print")
+    second = asyncio.create_task(journal.flushed())
     ends = await asyncio.gather(first, second, return_exceptions=True)
     assert [type(end) for end in ends] == [JournalError, JournalError]
     await journal.aclose()
@@ -720,7 +734,7 @@ async def test_what_was_noted_while_a_write_was_failing_is_not_written_after_it(
 
 def test_a_surplus_that_a_listing_shows_twice_is_one() -> None:
     made = Made()
-    made.add("ours", content_of(spec(1)))
+    made.add("ours", values_of(spec(1)).content)
     fields: dict[str, Any] = {"name": "n1", "type": "text", "llm_provider": "openai", "system_prompt": "p"}
     twin = Assistant(id="twin", **fields)
     assert surplus([twin, Assistant(id="ours", **fields), twin], set(), made, []) == [twin]

@@ -88,8 +88,9 @@ async def test_after_a_write_that_failed_nothing_more_is_written(tmp_path: Path)
         raise OSError(28, "No space left on device")
 
     journal._write = half  # type: ignore[method-assign]
+    journal.sent(0, "print")
     with pytest.raises(JournalError, match="No space left"):
-        await journal.sent(0, "print")
+        await journal.flushed()
     journal._write = write  # type: ignore[method-assign]
     with pytest.raises(JournalError, match="No space left"):
         journal.created(0, "ast_1")

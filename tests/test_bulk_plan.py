@@ -8,13 +8,12 @@ import pytest
 
 from lisn_async import Assistant, AssistantCreate
 from lisn_async.bulk.content import (
-    content_of,
-    copy_content,
-    fingerprint,
     marker_content,
     marker_of,
     row_content,
     shown,
+    values_of,
+    values_of_copy,
 )
 from lisn_async.bulk.likeness import Likenesses, likeness_of, likeness_of_row
 from lisn_async.bulk.plan import Echo, Made, Pending, reconcile, surplus
@@ -33,36 +32,37 @@ def row(assistant_id: str, name: str, **more: Any) -> Assistant:
 def made_of(**specs: AssistantCreate) -> Made:
     made = Made()
     for assistant_id, one in specs.items():
-        made.add(assistant_id, content_of(one))
+        made.add(assistant_id, values_of(one).content)
     return made
 
 
 def pending(*specs: AssistantCreate) -> list[Pending]:
     return [
-        Pending(index=n, content=content_of(one), likeness=likeness_of(one)) for n, one in enumerate(specs)
+        Pending(index=n, content=values_of(one).content, likeness=likeness_of(one))
+        for n, one in enumerate(specs)
     ]
 
 
 def named(one: AssistantCreate) -> str:
-    return fingerprint(content_of(one))
+    return values_of(one).fingerprint
 
 
 def test_a_row_is_recognised_by_the_fields_that_were_sent_and_by_no_others() -> None:
     sent = spec("n", description=None)
-    content = content_of(sent)
+    content = values_of(sent).content
     assert row_content(row("ast_1", "n", llm_model="the server's choice"), content.fields) == content
     assert row_content(row("ast_1", "n", description="x"), content.fields) != content
     assert row_content(row("ast_1", "N"), content.fields) != content
 
 
 def test_numbers_and_nested_extra_fields_compare_by_value() -> None:
-    content = content_of(spec("n", temperature=1, extra_body={"x": {"b": 1, "a": 2}}))
+    content = values_of(spec("n", temperature=1, extra_body={"x": {"b": 1, "a": 2}})).content
     same = row("ast_1", "n", temperature=1.0, extra={"x": {"a": 2, "b": 1}})
     assert row_content(same, content.fields) == content
 
 
 def test_the_webhook_secret_takes_no_part() -> None:
-    assert content_of(spec("n", webhook_secret="a")) == content_of(spec("n"))
+    assert values_of(spec("n", webhook_secret="a")) == values_of(spec("n"))
     assert named(spec("n", webhook_secret="a")) == named(spec("n", webhook_secret="b"))
 
 
@@ -80,7 +80,7 @@ def test_what_an_item_became_is_told_by_the_item() -> None:
 
 def test_a_copy_is_recognised_by_everything_but_its_name_and_its_secret() -> None:
     original = row("ast_0", "n", webhook_secret="s", extra={"created_at": "then"})
-    content = copy_content(original)
+    content = values_of_copy(original).content
     assert row_content(row("ast_1", "Copy of n"), content.fields) == content
     assert row_content(row("ast_1", "n", description="x"), content.fields) != content
 

@@ -13,7 +13,7 @@ from .._request import Request
 from .._secrets import hide
 from ..errors import LisnError, ValidationError
 from ..models import UNSET, Assistant, AssistantCreate, AssistantUpdate
-from .content import Content, content_of, copy_content, marker_content, marker_of
+from .content import Content, Values, marker_content, marker_of, values_of, values_of_copy
 from .outcome import BulkOutcome, Status
 from .source import Item
 
@@ -32,7 +32,7 @@ class Job:
     given: AssistantCreate | Mapping[str, object] = attrs.field(repr=False)
     spec: AssistantCreate
     request: Request[Assistant]
-    item: Content
+    item: Values
     content: Content
     marker: str | None = None
     rename: AssistantUpdate | None = None
@@ -76,13 +76,14 @@ def creating(item: Item, *, strict: bool) -> Job | ValidationError:
     try:
         spec = _endpoints.as_spec(hide(item.spec))
         request = _endpoints.create(spec, strict=strict)
-        content = content_of(spec)
+        values = values_of(spec)
+        content = values.content
     except ValidationError as wrong:
         return wrong.with_traceback(None)  # its frames hold the item, and an outcome may be kept for long
     except Exception as odd:  # noqa: BLE001 - it is the caller's object
         why = f"the item cannot be read: {type(odd).__name__}"
         return ValidationError(f"assistant not sent: {why}", {"spec": why})
-    return Job(index=item.index, given=item.spec, spec=spec, request=request, item=content, content=content)
+    return Job(index=item.index, given=item.spec, spec=spec, request=request, item=values, content=content)
 
 
 def marked(job: Job, key: bytes) -> Job:
@@ -105,8 +106,9 @@ def marked(job: Job, key: bytes) -> Job:
 def copies_of(original: Assistant) -> Callable[[Item], Job]:
     """What makes an item of a bulk duplicate the copy of an assistant."""
     spec, request = original.to_create(), _endpoints.duplicate(original.id)
-    content = copy_content(original)
-    identity = attrs.evolve(content, fields=("copy of", original.id, *content.fields))
+    values = values_of_copy(original)
+    content = values.content
+    identity = values._replace(fields=("copy of", original.id, *values.fields))
 
     def copy(item: Item) -> Job:
         return Job(index=item.index, given=spec, spec=spec, request=request, item=identity, content=content)

@@ -38,14 +38,12 @@ except ImportError:  # Windows: there an open file keeps no second writer out
 
 WRITES_THROUGH = getattr(os, "O_DSYNC", 0)
 """Has each write return once it is on the disk: one wait, where a write and a sync are two turns of the thread."""
-GATHER = 4
-"""Turns of the loop that a write waits for more lines: long where much is going on, no time at all where little is."""
 LINGER = 0.02
 """Seconds that a line nobody waits for may wait for one that somebody does, to share its write."""
 
 
 class Journal:
-    """An open journal. Appending is cheap; `sent` waits until its line is on the disk."""
+    """An open journal. Noting something is cheap, and on the disk soon; `flushed` waits until it is."""
 
     def __init__(self, path: Path, file: IO[bytes], memory: Memory) -> None:
         self._path = path
@@ -63,11 +61,12 @@ class Journal:
     async def before(self, ids: Iterable[str], whole: bool, key: str | None) -> None:
         """Note the ids that were there before the first create, all or some; return once that is on the disk."""
         fact = {"before": list(ids), "whole": whole}
-        await self._append_and_wait(fact if key is None else {**fact, "key": key})
+        self._append(fact if key is None else {**fact, "key": key})
+        await self.flushed()
 
-    async def sent(self, index: int, item: str) -> None:
-        """Note that an item is about to be sent; return once that is on the disk."""
-        await self._append_and_wait({"sent": index, "item": item})
+    def sent(self, index: int, item: str) -> None:
+        """Note that an item is about to be sent: not before `flushed` has returned."""
+        self._append({"sent": index, "item": item})
 
     def created(self, index: int, assistant_id: str, kept: bool | None = None) -> None:
         """Note that an item was made. Lost in a crash, this line leaves the item ambiguous, not wrong."""
@@ -102,18 +101,13 @@ class Journal:
     async def aclose(self) -> None:
         """Write what is left and let go of the file."""
         try:
-            self._begin_to_write()
-            while self._writing is not None:
-                await asyncio.shield(self._writing)
+            while (writing := self._begin_to_write()) is not None:
+                await asyncio.shield(writing)
         finally:
             if self._timer is not None:
                 self._timer.cancel()
             with self._in_use:  # cancelled twice, this waits for the thread, as long as one write takes
                 self._file.close()
-
-    async def _append_and_wait(self, fact: dict[str, Any]) -> None:
-        self._append(fact)
-        await self._written_with(self._waiters)
 
     def _written_with(self, waiters: list[asyncio.Future[None]]) -> asyncio.Future[None]:
         """Done once the lines are on the disk that these wait for."""
@@ -128,21 +122,24 @@ class Journal:
             raise JournalError(self._failure)
         self._lines.append(orjson.dumps(fact, option=orjson.OPT_APPEND_NEWLINE))
         if self._timer is None and self._writing is None:
-            self._timer = asyncio.get_running_loop().call_later(LINGER, self._begin_to_write)
+            self._linger()
 
-    def _begin_to_write(self) -> None:
+    def _linger(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(LINGER, self._begin_to_write)
+
+    def _begin_to_write(self) -> asyncio.Task[None] | None:
+        """Write what there is, if nothing is being written; the task that does."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         if self._writing is None and self._lines:
             self._writing = asyncio.get_running_loop().create_task(self._write_all())
+        return self._writing
 
     async def _write_all(self) -> None:
         """Group commit: all that was appended while the disk was busy goes in one write and one sync."""
         try:
-            while self._lines:
-                for _ in range(GATHER):
-                    await asyncio.sleep(0)
+            while True:
                 lines, self._lines = self._lines, []
                 self._written, self._waiters = self._waiters, []
                 if self._failure is None:
@@ -154,12 +151,16 @@ class Journal:
                         waiter.set_result(None)
                     else:
                         waiter.set_exception(JournalError(self._failure))
+                if not self._waiters:
+                    break
         finally:
             self._writing = None
+            if self._lines:
+                self._linger()
 
     async def _write_some(self, data: bytes) -> None:
         try:
-            await asyncio.to_thread(self._write, data)
+            await asyncio.get_running_loop().run_in_executor(None, self._write, data)
             if self._is_linked and os.fstat(self._file.fileno()).st_nlink == 0:
                 # Going on would leave nothing to continue from.
                 raise OSError(errno.ENOENT, "it was removed while in use")

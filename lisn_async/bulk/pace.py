@@ -21,8 +21,7 @@ import asyncio
 import math
 import time
 from collections import deque
-
-import attrs
+from typing import NamedTuple
 
 START = 8.0
 """A rate of 40 a second is seen before hundreds were sent, and a fast service has 64 under way after three windows."""
@@ -56,8 +55,7 @@ LONGEST_GAP = 2.0
 """Seconds between two sends, at most. Slower than that is a matter for `backoff`."""
 
 
-@attrs.frozen
-class Sent:
+class Sent(NamedTuple):
     """When something was sent, and how many others were under way."""
 
     at: float
@@ -98,10 +96,14 @@ class Pace:
 
     # --- the semaphore ----------------------------------------------------------------------------------
 
+    def acquire_now(self) -> Sent | None:
+        """One more may be sent at once; None if that has to be waited for."""
+        return self._go() if not self._waiters and self._wait() <= 0 else None
+
     async def acquire(self) -> Sent:
         """Wait until one more may be sent."""
-        if not self._waiters and self._wait() <= 0:
-            return self._go()
+        if (sent := self.acquire_now()) is not None:
+            return sent
         turn: asyncio.Future[Sent] = asyncio.get_running_loop().create_future()
         self._waiters.append(turn)
         self._hand_on()
@@ -119,7 +121,8 @@ class Pace:
         self._under_way -= 1
         if not was_sent:
             self._next_at = min(self._next_at, time.monotonic())
-        self._hand_on()
+        if self._waiters:
+            self._hand_on()
 
     def _hand_on(self) -> None:
         while self._waiters and (wait := self._wait()) <= 0:
@@ -135,7 +138,7 @@ class Pace:
 
     def _wait(self) -> float:
         """Seconds until the next may be sent; infinite while too many are under way."""
-        if self._under_way >= max(1, int(self.limit + 0.5)):
+        if self._under_way > self.limit - 0.5 and self._under_way:  # rounded, and at least one
             return math.inf
         return 0.0 if self._is_starting else self._next_at - time.monotonic()
 
@@ -158,7 +161,8 @@ class Pace:
         self.round_trip += (seconds - self.round_trip) / 16 if self.round_trip else seconds
         self._carried += seconds
         self._successes += 1
-        self._measure(now, is_declined=False)
+        if not self._is_starting:  # before the first decline there is nothing to compare
+            self._measure(now, is_declined=False)
         if self._debt > 0:
             self._debt -= 1
         elif 2 * self._under_way > self.limit and self.limit < self._most:
@@ -202,12 +206,13 @@ class Pace:
     def _measure(self, now: float, *, is_declined: bool) -> None:
         """Learn from every `WINDOW` requests after the first fall whether declines have to do with how much is sent."""
         self._share += (is_declined - self._share) / WINDOW
+        if self._is_starting:  # this is the first decline
+            self._window, self._limit_before = (now, 0, 0), self.limit
+            return
         since, count, declined = self._window
         count, declined = count + 1, declined + is_declined
-        if self._is_starting or count < WINDOW or now <= since:
+        if count < WINDOW or now <= since:
             self._window = (since, count, declined)
-            if self._is_starting:
-                self._window, self._limit_before = (now, 0, 0), self.limit
             return
         rate, share = (count - declined) / (now - since), declined / count
         self._is_low = share <= MOST_BACKGROUND and rate <= AS_GOOD * self._best_rate

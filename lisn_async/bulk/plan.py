@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from array import array
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from typing import TypeAlias
 
@@ -49,37 +49,45 @@ _Kind: TypeAlias = tuple[Content, object]
 """Items that are interchangeable: equal content, equal secret."""
 
 
+PACK = 512
+"""How many are packed at one time."""
+
+
 class Made:
     """What the run knows it made, compactly: an id and twelve bytes for each.
 
-    One buffer of ids with a newline after each, and in the same order a digest and the number of the set
-    of fields that it is a digest of.
+    Of a pack, one text of ids, and in the same order a digest and the number of the set of fields that it is a digest
+    of. Nothing grows in place: what is moved about in memory leaves holes of its size.
     """
 
     def __init__(self) -> None:
-        self._ids = bytearray()
-        self._digests = array("q")
-        self._kinds = array("I")
-        self._fields: list[tuple[str, ...]] = []
-        self._kind_of: dict[tuple[str, ...], int] = {}
+        self._loose: list[tuple[str, Content]] = []
+        self._packs: list[tuple[bytes, array[int], array[int]]] = []
+        self._fields: dict[tuple[str, ...], int] = {}
 
     def add(self, assistant_id: str, content: Content) -> None:
         """Remember one."""
-        kind = self._kind_of.setdefault(content.fields, len(self._fields))
-        if kind == len(self._fields):
-            self._fields.append(content.fields)
-        self._ids += assistant_id.encode() + b"\n"
-        self._digests.append(content.digest)
-        self._kinds.append(kind)
+        self._loose.append((assistant_id, content))
+        if len(self._loose) == PACK:
+            self._pack()
+
+    def _pack(self) -> None:
+        ids = "\n".join([assistant_id for assistant_id, _ in self._loose]).encode()
+        digests = array("q", [content.digest for _, content in self._loose])
+        kinds = [self._fields.setdefault(content.fields, len(self._fields)) for _, content in self._loose]
+        self._packs.append((ids, digests, array("I", kinds)))
+        self._loose = []
 
     def __len__(self) -> int:
-        return len(self._digests)
+        return PACK * len(self._packs) + len(self._loose)
 
-    def items(self) -> Iterable[tuple[str, Content]]:
+    def items(self) -> Iterator[tuple[str, Content]]:
         """Every id with what it was made of."""
-        ids = bytes(self._ids).decode().split("\n")[:-1]
-        for assistant_id, kind, digest in zip(ids, self._kinds, self._digests, strict=True):
-            yield assistant_id, Content(self._fields[kind], digest)
+        fields = list(self._fields)
+        for ids, digests, kinds in self._packs:
+            for assistant_id, digest, kind in zip(ids.decode().split("\n"), digests, kinds, strict=True):
+                yield assistant_id, Content(fields[kind], digest)
+        yield from self._loose
 
 
 @attrs.define

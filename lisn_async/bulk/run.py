@@ -15,17 +15,18 @@ import math
 import secrets
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from typing import Self, TypeAlias
 
 from .._request import Caller
 from ..errors import JournalError, LisnError, ValidationError
 from ..models import Assistant
-from .content import fingerprint, shown
+from .ahead import Ahead
+from .content import shown
 from .job import Job, marked
 from .journal import Journal, open_journal
 from .memory import Past
-from .options import Options
+from .options import Options, Progress
 from .outcome import BulkOutcome, BulkProgress, Status
 from .plan import Echo
 from .sender import FRESH, Sender
@@ -130,19 +131,18 @@ class Run:
         ]
 
     def report(self, outcome: BulkOutcome) -> None:
-        """Count an outcome that is being handed over, and tell how far the run is."""
-        self._counts[outcome.status] += 1
-        self._tell_progress()
+        """Tell how far the run is, now that an outcome is being handed over."""
+        if self._options.on_progress is not None:
+            self._counts[outcome.status] += 1
+            self._tell_progress(self._options.on_progress)
 
     def report_audit(self) -> None:
         """Tell of assistants beyond the items, if the last look showed any."""
-        if self.audit.surplus:
-            self._tell_progress()
+        if self.audit.surplus and self._options.on_progress is not None:
+            self._tell_progress(self._options.on_progress)
 
-    def _tell_progress(self) -> None:
-        if self._options.on_progress is None:
-            return
-        self._options.on_progress(
+    def _tell_progress(self, on_progress: Progress) -> None:
+        on_progress(
             BulkProgress(
                 done=sum(self._counts.values()),
                 created=self._counts["created"],
@@ -188,7 +188,7 @@ class Run:
             give_up_after=self._options.give_up_after,
             is_stopping=lambda: self._is_stopping,
         )
-        await self._send_all(sender, self._next_job, self._source.total)
+        await self._send_new(sender)
         if self._is_stopping:
             return
         self._check_all_were_given()
@@ -200,29 +200,49 @@ class Run:
             await self._settle_all(sender)
         self.audit = await self._settler.audit(look=has_doubts)
 
+    async def _send_new(self, sender: Sender) -> None:
+        """Read the input to its end and send what has to be sent."""
+        ahead = Ahead(self._next_job, self._journal, self._options.max_concurrency)
+        try:
+            await self._send_all(sender, ahead.take, self._source.total, ahead.read(), ahead.note())
+        finally:
+            for job in ahead.left():
+                sender.forget(job)
+
     async def _send_all(
-        self, sender: Sender, take: Callable[[], Awaitable[Job | None]], total: int | None
+        self,
+        sender: Sender,
+        take: Callable[[], Awaitable[Job | None]],
+        total: int | None,
+        *feeding: Coroutine[None, None, None],
     ) -> None:
-        """Take jobs and send them, several at a time, until there are none."""
+        """Take jobs and send them, several at a time, until there are none. `feeding` is what they come from."""
 
         async def work() -> None:
             while not self._is_stopping:
-                await self._room.wait()
+                if not self._room.is_set():
+                    await self._room.wait()
                 job = await take()
                 if job is None:
                     return
                 self._under_way[job.index] = job
                 await sender.send(job)
 
-        # With a journal twice as many, so that some are being noted on the disk while others are being sent.
-        most = self._options.max_concurrency * (1 if self._journal is None else 2)
+        most = self._options.max_concurrency
         try:
             async with asyncio.TaskGroup() as group:
-                workers = range(most if total is None else min(most, total))
-                tasks = [group.create_task(work()) for _ in workers]
+                feeders = [group.create_task(feeder) for feeder in feeding]
+                workers = [
+                    group.create_task(work()) for _ in range(most if total is None else min(most, total))
+                ]
+                if workers:
+                    await asyncio.wait(workers)
+                was_cut = any(task.cancelled() for task in (*workers, *feeders))
+                for feeder in feeders:
+                    feeder.cancel()
         except BaseExceptionGroup as failures:
             raise failures.exceptions[0] from None
-        if any(task.cancelled() for task in tasks):
+        if was_cut:
             raise LisnError("a worker of the bulk run was cancelled by somebody else")
 
     async def _settle_all(self, sender: Sender) -> None:
@@ -258,12 +278,13 @@ class Run:
         """The next item that has to be sent; what an earlier run left of others is dealt with on the way."""
         while (item := await self._source.take()) is not None:
             made = self._make(item)
-            past = self._past_of(item, made)
+            past = self._past_of(item, made) if self._past else None
             if isinstance(made, ValidationError):
                 self._hand_over(BulkOutcome(index=item.index, status="failed", spec=item.spec, error=made))
             elif (job := self._left_to_send(made, past)) is not None:
                 return job
-            await self._room.wait()
+            if not self._room.is_set():
+                await self._room.wait()
         return None
 
     def _left_to_send(self, job: Job, past: Past | None) -> Job | None:
@@ -293,7 +314,7 @@ class Run:
         past = self._past.pop(item.index, None)
         if past is not None and past.had_no_effect:
             return past  # whatever it was
-        if past is not None and (isinstance(job, ValidationError) or fingerprint(job.item) != past.item):
+        if past is not None and (isinstance(job, ValidationError) or job.item.fingerprint != past.item):
             raise JournalError(
                 f"item {item.index} is not the one that the journal remembers at this place:"
                 " use the same input, or another journal"

@@ -22,8 +22,7 @@ from .._log import bulk_logger as logger
 from .._request import Caller, Request
 from .._retry import Happened, Meaning, backoff, is_declined, meaning_of
 from ..errors import APIConnectionError, APIResponseError, APITimeoutError, JournalError, ValidationError
-from ..models import Assistant
-from .content import fingerprint
+from ..models import Assistant, AssistantUpdate
 from .job import Desk, Job
 from .journal import Journal
 from .pace import Pace, Sent
@@ -60,16 +59,28 @@ class Sender:
         """Send one item. A run that is being stopped may leave it without an outcome."""
         job.error = None
         if job.made is None:
-            await self._create(job)
-        if job.made is not None:
-            await self._finish(job)
+            try:
+                tried = await self._decided(job, job.request, partial(self._send_off, job))
+            finally:
+                if not job.is_out:
+                    self.forget(job)
+            self._judge(job, tried)
+        if job.made is None:
+            return
+        if job.rename is None:
+            self._desk.created(job, job.made)
+        else:
+            await self._rename(job, job.made, job.rename)
 
-    async def _create(self, job: Job) -> None:
-        try:
-            tried = await self._decided(job, job.request, is_create=True)
-        finally:
-            if not job.is_out:
-                self._forget(job)
+    def forget(self, job: Job) -> None:
+        """Note that an item that was to be sent had no effect, or was not sent at all."""
+        if self._journal is not None and job.noted_at > -math.inf:
+            with contextlib.suppress(JournalError):  # then it stays "sent", which is safe, and the run ends
+                self._journal.unsent(job.index)
+        job.noted_at, job.is_out = -math.inf, False
+
+    def _judge(self, job: Job, tried: Tried[Assistant] | None) -> None:
+        """Report what became of a create."""
         if tried is None:
             if not self._is_stopping():
                 job.error = job.error or self._not_tried(job)
@@ -91,15 +102,11 @@ class Sender:
                 self._journal.refused(job.index, tried.attempt.status)
             self._desk.failed(job)
 
-    async def _finish(self, job: Job) -> None:
+    async def _rename(self, job: Job, made: Assistant, to: AssistantUpdate) -> None:
         """Give an assistant that was made under a marker its name. A change may be sent any number of times."""
-        assert job.made is not None
-        if job.rename is None:
-            self._desk.created(job, job.made)
-            return
         try:
             request = attrs.evolve(
-                update(job.made.id, job.rename, strict=False),
+                update(made.id, to, strict=False),
                 secrets=job.request.secrets,  # an error may echo what the service has, not only what it is sent
             )
         except ValidationError as odd:  # an id that cannot be part of a path
@@ -109,7 +116,7 @@ class Sender:
         if self._journal is not None:
             # Renamed, it could not be found again: that it was made has to be on the disk first.
             await self._journal.flushed()
-        tried = await self._decided(job, request, is_create=False)
+        tried = await self._decided(job, request)
         if tried is not None and tried.response is not None:
             if self._journal is not None:
                 self._journal.named(job.index)
@@ -119,81 +126,72 @@ class Sender:
             self._desk.unfinished(job)
 
     async def _decided(
-        self, job: Job, request: Request[Assistant], *, is_create: bool
+        self,
+        job: Job,
+        request: Request[Assistant],
+        send_off: Callable[[], Awaitable[None]] | None = None,
     ) -> Tried[Assistant] | None:
-        """The first attempt that decides something; None if the run stops, or if nothing succeeds for too long."""
+        """The first attempt that decides something; None if the run stops, or if nothing succeeds for too long.
+
+        `send_off` is awaited right before the first byte of a create goes out.
+        """
         number = 0
-        while not self._is_hopeless():
-            await self._wait_for_quiet()
-            if is_create:
-                await self._note(job)  # now, while others have their turn
-            turn = await self._pace.acquire()
-            # Since we began to wait for our turn, much may have happened.
-            if self._is_stopping() or self._is_hopeless() or self._seconds_of_quiet() > 0:
-                self._pace.release(was_sent=False)
-                if self._is_stopping():
-                    return None
+        while not (self._is_stopping() or self._is_hopeless()):
+            if self._seconds_of_quiet() > 0:
+                await self._wait_for_quiet()
                 continue
+            turn = self._pace.acquire_now()
+            if turn is None:
+                turn = await self._pace.acquire()
+                # Since we began to wait for our turn, much may have happened.
+                if self._is_stopping() or self._is_hopeless() or self._seconds_of_quiet() > 0:
+                    self._pace.release(was_sent=False)
+                    continue
+            number += 1
             try:
-                number += 1
-                tried = await self._attempt(
-                    request, number, partial(self._send_off, job) if is_create else None, turn
+                tried = await self._caller.attempt(
+                    request,
+                    number=number,
+                    sent_by=turn.at + self._seconds_of_hope(),
+                    about_to_send=send_off,
                 )
+                self._learn(tried, turn)
             finally:
                 self._pace.release()
             job.error = tried.error
-            if meaning_of(tried.attempt) is not Meaning.HARMLESS:
+            if tried.response is not None or meaning_of(tried.attempt) is not Meaning.HARMLESS:
                 return tried
-            if is_create:
-                self._forget(job)
+            if send_off is not None:
+                self.forget(job)
             if self._is_stopping():
                 return None
             await asyncio.sleep(min(self._backoff(tried, number), self._seconds_of_hope()))
         return None
 
-    async def _attempt(
-        self,
-        request: Request[Assistant],
-        number: int,
-        send_off: Callable[[], Awaitable[None]] | None,
-        turn: Sent,
-    ) -> Tried[Assistant]:
-        began = time.monotonic()
-        give_up = began + self._seconds_of_hope()
-        tried = await self._caller.attempt(request, number=number, sent_by=give_up, about_to_send=send_off)
-        attempt = tried.attempt
+    def _learn(self, tried: Tried[Assistant], turn: Sent) -> None:
+        """What an attempt says about the service: how much it can take, and whether there is hope."""
         if tried.response is not None:
             self._failing_since = None
             self._pace.succeeded(turn)
-        elif _is_too_much(tried):
+            return
+        attempt = tried.attempt
+        if _is_too_much(tried):
             self._pace.pushed_back(turn, attempt.retry_after or 0.0)
         if meaning_of(attempt) is Meaning.HARMLESS:
             if self._failing_since is None:
-                self._failing_since = began
+                self._failing_since = turn.at
                 logger.info("%s; trying again for up to %g s", tried.error, self._give_up_after)
             if is_declined(attempt):
                 self._held_until = max(self._held_until, time.monotonic() + (attempt.retry_after or 0.0))
-        return tried
 
     async def _send_off(self, job: Job) -> None:
         """What has to be done right before the first byte of a create goes out."""
-        await self._note(job)
-        job.is_out = True
-
-    async def _note(self, job: Job) -> None:
-        """Have on the disk that an item is about to be sent, not long before it is."""
         if self._journal is not None and time.monotonic() - job.noted_at > FRESH:
-            job.noted_at = (
-                time.monotonic()
-            )  # before the wait: if that is cancelled, the line has to be taken back
-            await self._journal.sent(job.index, fingerprint(job.item))
-
-    def _forget(self, job: Job) -> None:
-        """Note that an item that was to be sent had no effect, or was not sent at all."""
-        if self._journal is not None and job.noted_at > -math.inf:
-            with contextlib.suppress(JournalError):  # then it stays "sent", which is safe, and the run ends
-                self._journal.unsent(job.index)
-        job.noted_at, job.is_out = -math.inf, False
+            # Set before the wait: if that is cancelled, the line has to be taken back.
+            job.noted_at = time.monotonic()
+            self._journal.sent(job.index, job.item.fingerprint)
+            await self._journal.flushed()
+        job.is_out = True
 
     async def _wait_for_quiet(self) -> None:
         while not self._is_hopeless():

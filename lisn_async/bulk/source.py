@@ -34,7 +34,7 @@ class Source:
         self._lock = asyncio.Lock()  # an async iterator must not be asked twice at the same time
         self._count = 0
         self._ended = False
-        self._items: Iterator[Any] | None = None
+        self._items: Iterator[Any] = iter(())
         self._async_items: AsyncIterator[Any] | None = None
         if isinstance(specs, Mapping | str | bytes | AssistantCreate):
             raise ConfigurationError(
@@ -49,28 +49,26 @@ class Source:
 
     async def take(self) -> Item | None:
         """The next item, None once there is none."""
-        if self._async_items is None:
-            assert self._items is not None
-            return self._number(self._next_of(self._items))
-        async with self._lock:
-            return self._number(await self._anext_of(self._async_items))
-
-    def _next_of(self, items: Iterator[Any]) -> Any:
+        if self._async_items is not None:
+            async with self._lock:
+                return await self._anext_of(self._async_items)
         if self._ended:
             return None
         try:
-            return (next(items),)
+            spec = next(self._items)
         except StopIteration:
             self._ended = True
         except Exception as error:  # noqa: BLE001 - whatever the caller's own code raises
             self._ended, self.error = True, error
+        else:
+            return self._number(spec)
         return None
 
-    async def _anext_of(self, items: AsyncIterator[Any]) -> Any:
+    async def _anext_of(self, items: AsyncIterator[Any]) -> Item | None:
         if self._ended:
             return None
         try:
-            return (await anext(items),)
+            spec = await anext(items)
         except StopAsyncIteration:
             self._ended = True
         except asyncio.CancelledError as error:
@@ -81,10 +79,10 @@ class Source:
             self._ended, self.error = True, error
         except Exception as error:  # noqa: BLE001 - whatever the caller's own code raises
             self._ended, self.error = True, error
+        else:
+            return self._number(spec)
         return None
 
-    def _number(self, found: tuple[Any] | None) -> Item | None:
-        if found is None:
-            return None
+    def _number(self, spec: Any) -> Item:
         self._count += 1
-        return Item(self._count - 1, found[0])
+        return Item(self._count - 1, spec)
