@@ -1,4 +1,4 @@
-"""A virtual environment for the libraries of other services, made once: `benchmarks/.peers`."""
+"""Virtual environments for the libraries of other services, made once: `benchmarks/.peers`, and one for openai alone."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 FOLDER = Path(__file__).parent / ".peers"
-PYTHON = FOLDER / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+ALONE = FOLDER.with_name(".peers-alone")
+"""For openai, which imports more where aiohttp is installed."""
 SECONDS = 90
 """For the installation of one library."""
 
@@ -25,34 +26,39 @@ print(json.dumps({name: version(name) for name in sys.argv[1:]}))
 """
 
 
-def ready(packages: Iterable[str]) -> Mapping[str, str]:
+def python(folder: Path = FOLDER) -> Path:
+    """The interpreter of an environment."""
+    return folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+
+
+def ready(packages: Iterable[str], folder: Path = FOLDER) -> Mapping[str, str]:
     """Install what is missing from the index that pip is set up with; for each that cannot be, the reason."""
     wanted = list(packages)
     try:
-        if not PYTHON.exists():
-            venv.create(FOLDER, with_pip=True)
-        installed = versions(wanted)
+        if not python(folder).exists():
+            venv.create(folder, with_pip=True)
+        installed = versions(wanted, folder)
     except (OSError, subprocess.SubprocessError) as error:
         return dict.fromkeys(wanted, f"no environment for it ({_line(error)})")
     reasons = {}
     for name in wanted:
         if installed[name] is None:
             try:
-                _run("-m", "pip", "install", "--quiet", "--disable-pip-version-check", name)
+                _run(folder, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", name)
             except (OSError, subprocess.SubprocessError) as error:
                 reasons[name] = f"pip could not install it ({_line(error)})"
     return reasons
 
 
-def versions(packages: Iterable[str]) -> Mapping[str, str | None]:
+def versions(packages: Iterable[str], folder: Path = FOLDER) -> Mapping[str, str | None]:
     """What is installed, by the name of the package."""
-    found: dict[str, str | None] = json.loads(_run("-c", _INSTALLED, *packages))
+    found: dict[str, str | None] = json.loads(_run(folder, "-c", _INSTALLED, *packages))
     return found
 
 
-def _run(*arguments: str) -> str:
+def _run(folder: Path, *arguments: str) -> str:
     done = subprocess.run(
-        [str(PYTHON), *arguments], capture_output=True, text=True, timeout=SECONDS, check=True
+        [str(python(folder)), *arguments], capture_output=True, text=True, timeout=SECONDS, check=True
     )
     return done.stdout
 

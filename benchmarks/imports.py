@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from benchmarks import _peer_environment, results
 from benchmarks.cores import on_the_clients_core
@@ -21,11 +22,13 @@ OURS = {
     "Lisn": "import lisn_sync; lisn_sync.Lisn('token')",
     "aiohttp": "import aiohttp",
 }
-PEERS = {
+OPENAI = {
     "openai": "import openai",
     "AsyncOpenAI": "import openai; openai.AsyncOpenAI(api_key='token')",
     "OpenAI": "import openai; openai.OpenAI(api_key='token')",
 }
+WITH_AIOHTTP = " where aiohttp is installed"
+"""As it is beside ours: openai then imports aiohttp as well."""
 
 TIMED = """
 import json, time
@@ -46,6 +49,8 @@ def run(options: Options) -> list[Row]:
         ("lisn_sync", "openai", "import lisn_sync / import openai", 0.1),
         ("AsyncLisn", "AsyncOpenAI", "import and AsyncLisn() / import and AsyncOpenAI()", 0.35),
         ("Lisn", "OpenAI", "import and Lisn() / import and OpenAI()", 0.35),
+        ("AsyncLisn", f"AsyncOpenAI{WITH_AIOHTTP}", f"the same{WITH_AIOHTTP}: AsyncLisn()", 0.35),
+        ("Lisn", f"OpenAI{WITH_AIOHTTP}", f"the same{WITH_AIOHTTP}: Lisn()", 0.35),
     ):
         rows += [ran.row("S8", text, one, other, clock, goal) for clock in ("CPU", "wall")]
         whole = ran.ratio(one, other, "whole")
@@ -57,23 +62,31 @@ def run(options: Options) -> list[Row]:
 
 def _race(rounds: int, *, peers: bool) -> Race:
     """In turns, each time in a fresh interpreter, after a first round that leaves compiled files behind."""
-    statements, missing = dict(OURS), {}
-    why = _peer_environment.ready(["openai"]).get("openai") if peers else results.NO_PEERS
-    if why is None:
-        statements |= PEERS
-    else:
-        missing = dict.fromkeys(PEERS, why)
+    commands = {name: (Path(sys.executable), text) for name, text in OURS.items()}
+    missing = {}
+    for folder, suffix in ((_peer_environment.ALONE, ""), (_peer_environment.FOLDER, WITH_AIOHTTP)):
+        packages = ["openai", "aiohttp"] if suffix else ["openai"]
+        why = (
+            results.NO_PEERS
+            if not peers
+            else next(iter(_peer_environment.ready(packages, folder).values()), None)
+        )
+        for name, text in OPENAI.items():
+            if why is None:
+                commands[name + suffix] = (_peer_environment.python(folder), text)
+            else:
+                missing[name + suffix] = why
     with tempfile.TemporaryDirectory() as home, on_the_clients_core():
         all_rounds = [
-            {name: _spent(name, text, home) for name, text in statements.items()} for _ in range(rounds + 1)
+            {name: _spent(python, text, home) for name, (python, text) in commands.items()}
+            for _ in range(rounds + 1)
         ]
     return Race(all_rounds[1:], missing)
 
 
-def _spent(name: str, statement: str, home: str) -> Mapping[str, float]:
-    python = str(_peer_environment.PYTHON) if name in PEERS else sys.executable
+def _spent(python: Path, statement: str, home: str) -> Mapping[str, float]:
     done = subprocess.run(
-        [python, "-c", TIMED.format(statement=statement)],
+        [str(python), "-c", TIMED.format(statement=statement)],
         cwd=ROOT,
         env=environment(home),
         stdout=subprocess.PIPE,

@@ -141,7 +141,7 @@ class EndedError(Exception):
 @contextlib.contextmanager
 def started(one: Contestant) -> Iterator[Process]:
     """The process of a contestant, until the block ends."""
-    python = _peer_environment.PYTHON if one.packages else sys.executable
+    python = _peer_environment.python() if one.packages else sys.executable
     command = [str(python), "-m", f"benchmarks.contestants.{one.module}", *one.arguments]
     with (
         tempfile.TemporaryFile("w+") as complaints,

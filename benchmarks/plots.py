@@ -82,8 +82,10 @@ def _pyplot() -> Any:
     import matplotlib
 
     matplotlib.use("svg")
-    # The same figures give the same file.
-    matplotlib.rcParams.update({"svg.hashsalt": "lisn", "figure.constrained_layout.use": True})
+    # The same figures give the same file, and letters stay letters.
+    matplotlib.rcParams.update(
+        {"svg.hashsalt": "lisn", "svg.fonttype": "none", "figure.constrained_layout.use": True}
+    )
     from matplotlib import pyplot
 
     return pyplot

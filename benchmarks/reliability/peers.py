@@ -104,7 +104,7 @@ async def _in_its_environment(name: str, servers: Mapping[str, _Failing]) -> tup
     ports = {mode: (server.port, server.patience) for mode, server in servers.items()}
     with tempfile.TemporaryDirectory() as home:
         process = await asyncio.create_subprocess_exec(
-            str(_peer_environment.PYTHON),
+            str(_peer_environment.python()),
             str(HERE / PEERS[name]),
             json.dumps(ports),
             # Nothing of ours: no keys, no proxy, no other address of a service.
