@@ -14,14 +14,14 @@ class Limits:
     """The limits that are running in one event loop."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
+        self.loop = loop
         self._running: dict[Limit, None] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._rings_at = 0.0
 
     def within(self, seconds: float) -> Limit:
         """A `with` block that is cancelled after so many seconds, and then raises `TimeoutError`."""
-        return Limit(self, self._loop.time() + seconds)
+        return Limit(self, self.loop.time() + seconds)
 
     def __len__(self) -> int:
         """How many blocks are running."""
@@ -39,7 +39,7 @@ class Limits:
         if self._timer is not None:
             self._timer.cancel()
         self._rings_at = when
-        self._timer = self._loop.call_at(when, self._ring)
+        self._timer = self.loop.call_at(when, self._ring)
 
     def _ring(self) -> None:
         """End the blocks whose time is up, and wait for the next. Most have ended by themselves long since."""
@@ -64,7 +64,7 @@ class Limit:
         self._is_over = False
 
     def __enter__(self) -> None:
-        task = asyncio.current_task()
+        task = asyncio.current_task(self._limits.loop)
         assert task is not None
         self._task = task
         self._cancelling = task.cancelling()
