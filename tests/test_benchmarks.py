@@ -86,7 +86,7 @@ def test_only_a_full_run_as_it_is_meant_replaces_what_the_readme_shows(
 
 def test_another_library_that_cannot_run_is_a_row_that_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_peer_environment, "ready", lambda packages: {"nowhere": "pip could not install it"})
-    monkeypatch.setattr(_peer_environment, "PYTHON", measuring.sys.executable)  # type: ignore[attr-defined]
+    monkeypatch.setattr(_peer_environment, "python", lambda: measuring.sys.executable)  # type: ignore[attr-defined]
     with responder() as url:
         contestants = [
             Contestant("plain", "asynchronous", ("plain", url, "1", "default")),
