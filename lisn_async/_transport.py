@@ -1,4 +1,7 @@
-"""One request over the network, and what became of it, as a value. The only module that imports aiohttp's client.
+"""One request over the network, and what became of it, as a value.
+
+This module, `_outgoing` and `_broken` are the only ones that know aiohttp's client: sessions here, what leaves through
+them and what its exceptions mean there.
 
 A session belongs to the event loop it was made in. So a transport keeps one pool per running loop,
 made at the first request there:
@@ -8,8 +11,8 @@ made at the first request there:
 2. After a fork the child shares the parent's sockets. It must neither use nor free them: freeing a
    session deregisters the parent's sockets from the shared epoll set. The child parks them unused.
 
-Whether a request was written at all decides if a POST may be sent again. `_Request.send` is called by
-aiohttp once a connection is there and before the first byte: it sets the flag.
+Requests go through `ClientSession.request`, although its connector alone would take half the CPU: tools that watch
+aiohttp, and those that stand in for a server in tests, take hold there.
 """
 
 from __future__ import annotations
