@@ -168,4 +168,4 @@ class Pause:
 
     def seconds_left(self, now: float) -> float:
         """Seconds of silence that are left, 0.0 if there is none."""
-        return max(0.0, self._until - now)
+        return self._until - now if self._until > now else 0.0

@@ -18,6 +18,7 @@ from ..errors import ValidationError
 Check: TypeAlias = Callable[[object], str | None]
 
 REQUIRED = ("name", "type", "llm_provider", "system_prompt")
+_REQUIRED = frozenset(REQUIRED)
 STT_FIELDS = ("stt_provider", "stt_model", "stt_language")
 CHOICES: Mapping[str, tuple[str, ...]] = {
     "type": ("voice", "text"),
@@ -47,7 +48,7 @@ def _text(value: object) -> str | None:
 
 
 def _required_text(value: object) -> str | None:
-    return _text(value) if not isinstance(value, str) or value else "must not be empty"
+    return _text(value) if value != "" else "must not be empty"
 
 
 def _one_of(choices: tuple[str, ...]) -> Check:
@@ -172,9 +173,8 @@ def _raise_for(wrong: Mapping[str, str], what: str) -> None:
 def check_create(fields: Mapping[str, object], extra: object, *, strict: bool) -> None:
     """Raise for an assistant to be made that sets these fields, `extra` besides."""
     wrong = _wrong_values(fields, extra, strict=strict)
-    for field in REQUIRED:
-        if field not in fields:
-            wrong[field] = "is required"
+    if not _REQUIRED <= fields.keys():
+        wrong |= {field: "is required" for field in REQUIRED if field not in fields}
     _raise_for(wrong, "assistant")
 
 
