@@ -173,7 +173,7 @@ def _raise_for(wrong: Mapping[str, str], what: str) -> None:
 def check_create(fields: Mapping[str, object], extra: object, *, strict: bool) -> None:
     """Raise for an assistant to be made that sets these fields, `extra` besides."""
     wrong = _wrong_values(fields, extra, strict=strict)
-    if not _REQUIRED <= fields.keys():
+    if not fields.keys() >= _REQUIRED:
         wrong |= {field: "is required" for field in REQUIRED if field not in fields}
     _raise_for(wrong, "assistant")
 
