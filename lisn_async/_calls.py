@@ -135,13 +135,14 @@ class Calls:
         other a pause has to be. `acted` says whether an earlier attempt may have taken effect.
         `about_to_send` is awaited when nothing is left to wait for, right before the request goes out.
         """
-        began = time.monotonic()
+        is_logged = logger.isEnabledFor(logging.DEBUG)
+        began = time.monotonic() if is_logged else 0.0
         what = await self._send(request, ends, sent_by, about_to_send, acted)
         if isinstance(what, Reply):
             tried = await self._judge_reply(request, what, number, acted=acted)
         else:
             tried = self._judge_broken(request, what, number, acted=acted)
-        if logger.isEnabledFor(logging.DEBUG):
+        if is_logged:
             log_attempt(request, tried.attempt, number, time.monotonic() - began)
         return tried
 

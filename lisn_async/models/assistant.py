@@ -22,16 +22,19 @@ STTProvider: TypeAlias = Literal["elevenlabs", "whisper", "aisha"]
 LLMProvider: TypeAlias = Literal["openai", "anthropic", "gemini", "grok"]
 
 
+# Asked first whether there is anything to hide: mostly there is not, and these run for each assistant.
+
+
 def _hidden(secret: str | Unset | None) -> str | Unset | None:
-    return hide(secret)
+    return hide(secret) if secret else secret
 
 
 def _hidden_fields(fields: Mapping[str, object] | None) -> Mapping[str, object] | None:
-    return hide(fields)
+    return hide(fields) if fields else fields
 
 
 def _hidden_or_none(secret: str | None) -> str | None:
-    return hide(secret)
+    return hide(secret) if secret else secret
 
 
 @attrs.frozen(kw_only=True, slots=False)
