@@ -105,7 +105,8 @@ def request_class(bare: Head, with_body: Head, outbox: Outbox) -> type[aiohttp.C
     data; the others are copies of it. A tool that traces the session or adds headers gets aiohttp's own way.
     """
     first: dict[tuple[str, bool], _TemplateRequest] = {}
-    usual = len(bare.headers) - 1  # all but Host
+    usual = bare.headers.copy()
+    del usual["Host"]
 
     def request(
         method: str,
@@ -117,7 +118,7 @@ def request_class(bare: Head, with_body: Head, outbox: Outbox) -> type[aiohttp.C
         traces: Any,
         **given: Any,
     ) -> _Request:
-        if len(headers) != usual or len(data) > AT_ONCE or proxy is not None or traces:
+        if headers != usual or len(data) > AT_ONCE or proxy is not None or traces:
             if data:
                 headers["Content-Type"] = JSON
             return _Request(method, url, data=data, headers=headers, proxy=proxy, traces=traces, **given)
