@@ -83,6 +83,8 @@ class Outbox:
         if len(self._limits) == 1:
             request.write(protocol)
             return
+        if protocol.should_close:  # a stray reply was read: it would answer before the request is written
+            note_connection(protocol, request.outgoing)  # raises
         if not self._waiting:
             self._loop.call_soon(self._write_all)
         self._waiting.append((request, protocol))
@@ -103,7 +105,8 @@ def request_class(bare: Head, with_body: Head, outbox: Outbox) -> type[aiohttp.C
     data; the others are copies of it. A tool that traces the session or adds headers gets aiohttp's own way.
     """
     first: dict[tuple[str, bool], _TemplateRequest] = {}
-    usual = len(bare.headers) - 1  # all but Host
+    usual = bare.headers.copy()
+    del usual["Host"]
 
     def request(
         method: str,
@@ -115,7 +118,7 @@ def request_class(bare: Head, with_body: Head, outbox: Outbox) -> type[aiohttp.C
         traces: Any,
         **given: Any,
     ) -> _Request:
-        if len(headers) != usual or len(data) > AT_ONCE or proxy is not None or traces:
+        if headers != usual or len(data) > AT_ONCE or proxy is not None or traces:
             if data:
                 headers["Content-Type"] = JSON
             return _Request(method, url, data=data, headers=headers, proxy=proxy, traces=traces, **given)
@@ -143,9 +146,14 @@ async def make_final(
 class Response(aiohttp.ClientResponse):
     """A response whose failures are final for aiohttp, at less cost than with a middleware."""
 
+    outgoing: Outgoing | None = None
+
     async def start(self, connection: Any) -> aiohttp.ClientResponse:
         try:
-            return await super().start(connection)
+            await super().start(connection)
+            if self.outgoing is not None and not self.outgoing.written:
+                raise aiohttp.ServerDisconnectedError  # a stray reply came while the request was waiting
+            return self
         except (aiohttp.ClientError, OSError) as error:
             raise Failed from error
 
@@ -154,13 +162,13 @@ class _Request(aiohttp.ClientRequest):
     """A request that goes out only on a clean connection, and notes when it does."""
 
     def __init__(self, method: str, url: URL, *, data: Outgoing, **given: Any) -> None:
-        self._outgoing = data
+        self.outgoing = data
         super().__init__(method, url, data=as_aiohttp_takes(data), **given)
 
     async def send(self, conn: Any) -> aiohttp.ClientResponse:
         try:
-            note_connection(conn.protocol, self._outgoing)
-            self._outgoing.written = True
+            note_connection(conn.protocol, self.outgoing)
+            self.outgoing.written = True
             return await super().send(conn)
         except (aiohttp.ClientError, OSError) as error:
             raise Failed from error
@@ -180,21 +188,21 @@ class _TemplateRequest(_Request):
         copy = object.__new__(_TemplateRequest)
         copy.__dict__ = self.__dict__.copy()
         copy.url = copy.original_url = url
-        copy._outgoing = outgoing
+        copy.outgoing = outgoing
         return copy
 
     def write(self, protocol: Any) -> None:
         """Write all of it. Raises what says that the connection is no good."""
-        note_connection(protocol, self._outgoing)
-        self._outgoing.written = True
-        protocol.transport.write(self._head.with_body(self.method, self.url.raw_path_qs, self._outgoing))
+        note_connection(protocol, self.outgoing)
+        self.outgoing.written = True
+        protocol.transport.write(self._head.with_body(self.method, self.url.raw_path_qs, self.outgoing))
 
     async def send(self, conn: Any) -> aiohttp.ClientResponse:
         try:
             self._outbox.put(self, conn.protocol)
         except (aiohttp.ClientError, OSError) as error:
             raise Failed from error
-        return self.response_class(
+        response = self.response_class(
             self.method,
             self.url,
             writer=None,
@@ -206,6 +214,8 @@ class _TemplateRequest(_Request):
             session=self._session,
             stream_writer=_WRITTEN,
         )
+        response.outgoing = self.outgoing  # type: ignore[attr-defined]
+        return response
 
     # What the template has done already.
 
