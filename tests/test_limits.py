@@ -166,6 +166,21 @@ def test_what_came_in_the_turn_in_which_the_time_is_up_is_late_and_the_task_goes
     assert clock.run(main()) == "late"
 
 
+def test_a_block_that_fails_when_its_time_is_up_fails_as_it_does(clock: Clock) -> None:
+    async def main() -> None:
+        limits = Limits(asyncio.get_running_loop())
+        with pytest.raises(KeyError), limits.within(1):
+            try:
+                await asyncio.sleep(2)
+            except asyncio.CancelledError:
+                raise KeyError from None
+        task = asyncio.current_task()
+        assert task is not None
+        assert task.cancelling() == 0
+
+    clock.run(main())
+
+
 def test_limits_within_limits_end_the_innermost_whose_time_is_up(clock: Clock) -> None:
     async def main() -> list[str]:
         limits = Limits(asyncio.get_running_loop())
