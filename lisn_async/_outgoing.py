@@ -59,11 +59,11 @@ class Head:
         self.headers = CIMultiDict({"Host": URL(base_url).host_port_subcomponent or "", **headers})
         self._lines = Payload("".join(f"{name}: {self.headers[name]}\r\n" for name in self.headers).encode())
 
-    def with_body(self, method: str, path: str, body: bytes) -> bytes:
+    def with_body(self, method: str, path: str, body: bytes) -> Payload:
         """The whole request as it travels."""
         line = f"{method} {path} HTTP/1.1\r\n".encode()
         length = b"Content-Length: %d\r\n\r\n" % len(body) if body or method != "GET" else b"\r\n"
-        return b"".join((line, self._lines, length, body))
+        return Payload(b"".join((line, self._lines, length, body)))  # it is a local of asyncio's frames
 
 
 class Outbox:
@@ -195,7 +195,12 @@ class _TemplateRequest(_Request):
         """Write all of it. Raises what says that the connection is no good."""
         note_connection(protocol, self.outgoing)
         self.outgoing.written = True
-        protocol.transport.write(self._head.with_body(self.method, self.url.raw_path_qs, self.outgoing))
+        try:
+            protocol.transport.write(self._head.with_body(self.method, self.url.raw_path_qs, self.outgoing))
+        except OSError:
+            raise
+        except Exception as error:
+            raise aiohttp.ClientConnectionError from error  # as aiohttp does: it may have left
 
     async def send(self, conn: Any) -> aiohttp.ClientResponse:
         try:

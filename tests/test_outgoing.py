@@ -155,6 +155,36 @@ async def test_a_request_that_is_cancelled_before_it_is_written_never_is(
     assert server.names == NAMES[1:]
 
 
+@pytest.mark.parametrize("turns", range(8))
+@pytest.mark.parametrize("how", [None, push, hang_up, reset])
+async def test_calls_that_are_cancelled_in_any_turn_leave_the_others_theirs_and_nothing_behind(
+    server: Server, client: AsyncLisn, how: Callable[[asyncio.StreamWriter], None] | None, turns: int
+) -> None:
+    told: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+    pool = await client._calls.transport.acquire()
+    assert pool is not None
+    free = pool.slots._value
+    tasks = creates(client)
+    if how is not None:
+        for writer in server.idle[::2]:
+            how(writer)
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    was_over = [task.done() for task in tasks[::2]]
+    for task in tasks[::2]:
+        task.cancel()
+    done = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [one.id for one in done[1::2]] == ["ast_1"] * (MANY // 2)  # type: ignore[union-attr]
+    assert [not isinstance(one, asyncio.CancelledError) for one in done[::2]] == was_over
+    await client.assistants.create(**{**SPEC, "name": "last"})
+    assert len(set(server.names)) == len(server.names), "none left twice"
+    assert {*NAMES[1::2], b"last"} <= set(server.names)
+    assert (pool.slots._value, len(pool.limits)) == (free, 1)
+    assert told == []
+    pool.slots.release()
+
+
 async def test_a_client_that_is_closed_before_requests_are_written_tells_them_as_unsent(
     server: Server, client: AsyncLisn
 ) -> None:
@@ -167,14 +197,18 @@ async def test_a_client_that_is_closed_before_requests_are_written_tells_them_as
     assert server.names == []
 
 
-async def test_a_write_that_fails_is_unknown_for_that_request_alone(
-    server: Server, client: AsyncLisn, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("failure", [RuntimeError, AttributeError, OSError, AssertionError])
+async def test_a_write_that_fails_is_unknown_for_that_request_alone_and_shows_no_token(
+    server: Server, client: AsyncLisn, monkeypatch: pytest.MonkeyPatch, failure: type[Exception]
 ) -> None:
+    shown: list[str] = []
+
     write: Any = asyncio.selector_events._SelectorSocketTransport.write  # type: ignore[attr-defined]
 
     def break_off(transport: Any, data: bytes) -> None:
         if b'"n2"' in data:
-            raise RuntimeError("unable to write")
+            shown.append(repr(data))
+            raise failure("unable to write")
         write(transport, data)
 
     monkeypatch.setattr("asyncio.selector_events._SelectorSocketTransport.write", break_off)
@@ -182,6 +216,8 @@ async def test_a_write_that_fails_is_unknown_for_that_request_alone(
     error = done.pop(2)
     assert isinstance(error, APIConnectionError)
     assert (error.outcome_unknown, error.attempts) == (True, 1)
+    assert len(shown) == 1
+    assert "tok-0123" not in shown[0]
     assert [one.id for one in done if not isinstance(one, BaseException)] == ["ast_1"] * (MANY - 1)
     assert server.names == [name for name in NAMES if name != b"n2"]
 
