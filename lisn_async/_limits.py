@@ -27,6 +27,12 @@ class Limits:
         """How many blocks are running."""
         return len(self._running)
 
+    def rest(self) -> None:
+        """Give the timer back if no block is running: it would stay with the loop until it rings."""
+        if self._timer is not None and not self._running:
+            self._timer.cancel()
+            self._timer = None
+
     def start(self, limit: Limit) -> None:
         self._running[limit] = None
         if self._timer is None or limit.ends < self._rings_at:

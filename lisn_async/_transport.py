@@ -24,7 +24,6 @@ import os
 import platform
 import time
 from collections.abc import AsyncGenerator, Mapping
-from http.cookies import SimpleCookie
 from typing import Any
 from weakref import WeakSet
 
@@ -68,16 +67,6 @@ LARGE_BLOCK = 2**20
 _NOT_GUESSED = ("Content-Type",)
 """Else aiohttp calls an empty POST (duplicate) an octet stream."""
 _TROUBLE = (aiohttp.ClientError, OSError, ValueError, LookupError, ArithmeticError, RuntimeError)
-
-
-class _NoCookies(aiohttp.DummyCookieJar):
-    """A cookie jar that is always empty, and does not make a new container of nothing for each request."""
-
-    def filter_cookies(self, request_url: URL) -> SimpleCookie:
-        return _NOTHING
-
-
-_NOTHING = SimpleCookie()
 
 
 class _Watch:
@@ -259,7 +248,7 @@ class Transport:
             pool = Pool(self._borrowed, slots, limits)
         else:
             session = self._session(Outbox(loop, limits))
-            keeper = _keep(session)
+            keeper = _keep(session, limits)
             await anext(keeper)  # does not suspend: no second pool can be made meanwhile
             pool = Pool(session, slots, limits, keeper)
         for ended in [other for other in list(self._pools) if other.is_closed()]:
@@ -278,7 +267,7 @@ class Transport:
                 ssl=True if settings.ssl_context is None else settings.ssl_context,
             ),
             headers=self._headers if settings.proxy is None else None,
-            cookie_jar=_NoCookies(),
+            cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
             request_class=request_class(bare, with_body, outbox),
             response_class=Response,
@@ -302,13 +291,14 @@ def _start_closing(loop: asyncio.AbstractEventLoop, keeper: AsyncGenerator[None,
     loop.create_task(keeper.aclose())
 
 
-async def _keep(session: aiohttp.ClientSession) -> AsyncGenerator[None, None]:
+async def _keep(session: aiohttp.ClientSession, limits: Limits) -> AsyncGenerator[None, None]:
     try:
         yield
     finally:
         with contextlib.suppress(TimeoutError):  # a peer that stopped reading would hold it up for ever
             async with asyncio.timeout(CLOSING):
                 await session.close()
+        limits.rest()
 
 
 def _headers(settings: Settings) -> tuple[CIMultiDict[str], CIMultiDict[str]]:

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from benchmarks.reliability._virtual import Clock
+from lisn_async import AsyncLisn
 from lisn_async._limits import Limits
+from lisn_async.sandbox import Sandbox
 
 
 async def ended_at(limits: Limits, seconds: float, work: float = 1e6) -> tuple[str, float]:
@@ -232,3 +234,14 @@ def test_a_coroutine_that_is_dropped_takes_its_limit_along(clock: Clock) -> None
         assert len(limits) == 0
 
     clock.run(main())
+
+
+async def test_a_client_that_is_closed_leaves_no_timer_with_the_loop(sandbox: Sandbox) -> None:
+    def rings() -> list[object]:
+        loop: Any = asyncio.get_running_loop()
+        return [timer for timer in loop._scheduled if not timer.cancelled() and "_ring" in repr(timer)]
+
+    async with AsyncLisn(sandbox.token, base_url=sandbox.base_url) as client:
+        await client.assistants.list()
+        assert len(rings()) == 1
+    assert rings() == []
