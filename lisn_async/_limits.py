@@ -15,9 +15,9 @@ class Limits:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
-        self._running: dict[Limit, None] = {}
-        self._timer: asyncio.TimerHandle | None = None
-        self._rings_at = 0.0
+        self.running: dict[Limit, None] = {}
+        self.timer: asyncio.TimerHandle | None = None
+        self.rings_at = 0.0
 
     def within(self, seconds: float) -> Limit:
         """A `with` block that is cancelled after so many seconds, and then raises `TimeoutError`."""
@@ -25,36 +25,29 @@ class Limits:
 
     def __len__(self) -> int:
         """How many blocks are running."""
-        return len(self._running)
+        return len(self.running)
 
     def rest(self) -> None:
         """Give the timer back if no block is running: it would stay with the loop until it rings."""
-        if self._timer is not None and not self._running:
-            self._timer.cancel()
-            self._timer = None
+        if self.timer is not None and not self.running:
+            self.timer.cancel()
+            self.timer = None
 
-    def start(self, limit: Limit) -> None:
-        self._running[limit] = None
-        if self._timer is None or limit.ends < self._rings_at:
-            self._set_timer(limit.ends)
-
-    def stop(self, limit: Limit) -> None:
-        self._running.pop(limit, None)
-
-    def _set_timer(self, when: float) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._rings_at = when
-        self._timer = self.loop.call_at(when, self._ring)
+    def ring_at(self, when: float) -> None:
+        """Set the timer, and forget when it was set before."""
+        if self.timer is not None:
+            self.timer.cancel()
+        self.rings_at = when
+        self.timer = self.loop.call_at(when, self._ring)
 
     def _ring(self) -> None:
         """End the blocks whose time is up, and wait for the next. Most have ended by themselves long since."""
-        self._timer = None
-        for limit in [limit for limit in self._running if limit.ends <= self._rings_at]:
-            del self._running[limit]
+        self.timer = None
+        for limit in [limit for limit in self.running if limit.ends <= self.rings_at]:
+            del self.running[limit]
             limit.end()
-        if self._running:
-            self._set_timer(min(limit.ends for limit in self._running))
+        if self.running:
+            self.ring_at(min(limit.ends for limit in self.running))
 
 
 class Limit:
@@ -74,13 +67,16 @@ class Limit:
         assert task is not None
         self._task = task
         self._cancelling = task.cancelling()
-        self._limits.start(self)
+        limits = self._limits
+        limits.running[self] = None
+        if limits.timer is None or self.ends < limits.rings_at:
+            limits.ring_at(self.ends)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if not self._is_over:
-            self._limits.stop(self)
+            self._limits.running.pop(self, None)
         elif self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
             raise TimeoutError from error
 

@@ -70,7 +70,7 @@ class Outbox:
     """Requests that are complete, kept until the loop's turn ends: then all are written, one after the other.
 
     Every write wakes the peer. One that is asleep again before the next comes has to be woken again, and on one
-    machine that costs as much as it took to make the request.
+    machine that costs as much as it took to make the request. (uvloop gains even more by it.)
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, limits: Limits) -> None:

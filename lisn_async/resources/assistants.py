@@ -96,7 +96,8 @@ class AsyncAssistants:
         assistants. Raises `ValidationError` before anything is sent, naming every wrong field, and
         `APIError`: with `outcome_unknown`, look (`list()`) before you call again.
         """
-        spec, webhook_secret, extra_body = hide(spec), hide(webhook_secret), hide(extra_body)
+        if spec or webhook_secret or extra_body:
+            spec, webhook_secret, extra_body = hide(spec), hide(webhook_secret), hide(extra_body)
         given = _endpoints.one_spec(
             spec,
             AssistantCreate(
@@ -148,7 +149,8 @@ class AsyncAssistants:
         `None` is sent as `null`. A change carries absolute values, so it is sent again after a lost
         reply. Raises `ValidationError` before anything is sent, and `APIError`.
         """
-        webhook_secret, extra_body = hide(webhook_secret), hide(extra_body)
+        if webhook_secret or extra_body:
+            webhook_secret, extra_body = hide(webhook_secret), hide(extra_body)
         fields = AssistantUpdate(
             name=name,
             type=type,
@@ -356,7 +358,8 @@ class AsyncAssistantsWithRawResponse:
         extra_body: Mapping[str, object] | None = None,
     ) -> RawResponse[Assistant]:
         """The assistant that was made, with the reply it came in."""
-        spec, webhook_secret, extra_body = hide(spec), hide(webhook_secret), hide(extra_body)
+        if spec or webhook_secret or extra_body:
+            spec, webhook_secret, extra_body = hide(spec), hide(webhook_secret), hide(extra_body)
         given = _endpoints.one_spec(
             spec,
             AssistantCreate(
@@ -402,7 +405,8 @@ class AsyncAssistantsWithRawResponse:
         extra_body: Mapping[str, object] | None = None,
     ) -> RawResponse[Assistant]:
         """The assistant after the change, with the reply it came in."""
-        webhook_secret, extra_body = hide(webhook_secret), hide(extra_body)
+        if webhook_secret or extra_body:
+            webhook_secret, extra_body = hide(webhook_secret), hide(extra_body)
         fields = AssistantUpdate(
             name=name,
             type=type,
