@@ -62,7 +62,7 @@ LONGEST_ERROR = 2**20
 KEEP_ALIVE = 2.0
 """Seconds. Short: a reply that a server pushes on an idle connection would answer the next request."""
 
-LARGE_BLOCK = 2**20
+LARGE_BLOCK = 2**19
 """Bytes: more than any buffer of asyncio's."""
 _NOT_GUESSED = ("Content-Type",)
 """Else aiohttp calls an empty POST (duplicate) an octet stream."""
