@@ -101,13 +101,14 @@ class AsyncLisn:
 
         Closing either closes both.
         """
-        from . import _config  # as above; by now it is there
+        from . import _config  # as above; by now both are there
+        from ._calls import Calls
 
         changed = _config.changed_limits(
             self._calls.settings, timeout=timeout, deadline=deadline, max_retries=max_retries
         )
         copy = type(self).__new__(type(self))
-        copy._use(type(self._calls)(changed, self._calls.transport, self._calls.traffic))
+        copy._use(Calls(changed, self._calls.transport, self._calls.traffic))
         return copy
 
     @property

@@ -158,9 +158,8 @@ class Settler:
         logger.info("replies lost: %d; looking for those assistants in %.1f s", len(self.ambiguous), wait)
         await asyncio.sleep(wait)
         findings = await self._look()
-        if (
-            self._sent_again
-        ):  # some of these, perhaps: what was lost a second time may come as late as the first
+        if self._sent_again:
+            # Some of these, perhaps: what was lost a second time may come as late as the first.
             self._sent_again_at = time.monotonic()
         if isinstance(findings, str):
             return Settled(doubt=findings)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping
-from operator import attrgetter
 from typing import TypeAlias
 from urllib.parse import urlsplit
 
@@ -111,7 +110,6 @@ _LOOSE_CHECKS: Mapping[str, Check] = {**_CHECKS, **dict.fromkeys(CHOICES, _requi
 
 FIELDS = tuple(_CHECKS)
 """The twelve documented fields, in the documentation's order."""
-_values = attrgetter(*FIELDS)
 
 
 def _wrong_values(fields: Mapping[str, object], extra: object, *, strict: bool) -> dict[str, str]:
