@@ -9,7 +9,7 @@ from lisn_async import __version__
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from lisn_async import RawResponse
+    from lisn_async import APIRequest, CallNext, Middleware, RawResponse, TokenSource
     from lisn_async.bulk import BulkOutcome, BulkProgress, BulkResult
     from lisn_async.errors import (
         APIConnectionError,
@@ -53,6 +53,7 @@ __all__ = [
     "UNSET",
     "APIConnectionError",
     "APIError",
+    "APIRequest",
     "APIResponseError",
     "APIStatusError",
     "APITimeoutError",
@@ -68,6 +69,7 @@ __all__ = [
     "BulkOutcome",
     "BulkProgress",
     "BulkResult",
+    "CallNext",
     "ConfigurationError",
     "ConflictError",
     "IncompleteListError",
@@ -76,12 +78,14 @@ __all__ = [
     "LLMProvider",
     "Lisn",
     "LisnError",
+    "Middleware",
     "NotFoundError",
     "PermissionDeniedError",
     "RateLimitError",
     "RawResponse",
     "STTProvider",
     "Sandbox",
+    "TokenSource",
     "UnprocessableEntityError",
     "Unset",
     "ValidationError",
