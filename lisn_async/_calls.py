@@ -15,7 +15,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from functools import lru_cache, partial
 from types import CoroutineType
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, cast
 
 import attrs
 
@@ -241,6 +241,18 @@ class Calls:
             log_attempt(request, tried.attempt, number, time.monotonic() - began)
         return tried
 
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self.transport.aclose()
+        if self.traffic.permits is not None:
+            await self.traffic.permits.aclose()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "a Lisn client cannot be pickled or deep-copied: it holds the API token and live connections;"
+            " make one in each worker (at import, say), and pass it specs and ids"
+        )
+
     def pause_left(self) -> float:
         """Seconds for which the service asked this client to be silent."""
         return self.traffic.pause.seconds_left(time.monotonic())
@@ -357,7 +369,7 @@ class Calls:
             error = self._error(kind, request, f"{reply.status}, but {why}", number, unknown=unknown)
         else:
             if is_declined(attempt):
-                self._pause(attempt)
+                await self._pause(attempt)
             unknown = acted or may_have_acted(attempt)
             secrets = (bearer.token, *request.secrets)
             error = status_error(
@@ -365,10 +377,17 @@ class Calls:
             )
         return Tried(attempt=attempt, error=error, cause=reply.broken.cause if reply.broken else None)
 
-    def _pause(self, attempt: Attempt) -> None:
-        """Hold back every call of this client for as long as the service asked."""
-        if attempt.retry_after is not None and attempt.retry_after <= LONGEST_WAIT:
-            self.traffic.pause.extend(time.monotonic() + attempt.retry_after)
+    async def _pause(self, attempt: Attempt) -> None:
+        """Hold back every call of this client, and of those it shares a rate limit with, for as long as the service
+        asked.
+        """
+        seconds = attempt.retry_after
+        if seconds is not None and seconds > LONGEST_WAIT:
+            return
+        if seconds is not None:
+            self.traffic.pause.extend(time.monotonic() + seconds)
+        if self.traffic.permits is not None:
+            await self.traffic.permits.declined(seconds)
 
     def _error(self, kind: type[E], request: Request[Any], why: str, attempts: int, *, unknown: bool) -> E:
         url = self.transport.url(request)

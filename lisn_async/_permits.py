@@ -19,6 +19,7 @@ from weakref import WeakSet
 
 if TYPE_CHECKING:
     from ._retry import Pause
+    from ._shared_permits import SharedWindow
     from .rate_limit import RateLimit
 
 
@@ -92,6 +93,11 @@ class Permits:
         self._limit = limit
         self._pause = pause
         self._window = Window(limit.most, limit.seconds)
+        self._shared: SharedWindow | None = None
+        if limit.redis is not None:
+            from ._shared_permits import SharedWindow  # pyrate-limiter and redis, for whoever has them
+
+            self._shared = SharedWindow(limit, self._window, pause)
 
     async def take(self, queue: Queue, by: float) -> str | None:
         """Return when a request may be sent, None, or why it cannot be by this moment of the monotonic clock."""
@@ -103,7 +109,7 @@ class Permits:
             if not await queue.acquire(by):
                 return self._too_long(self._window.seconds_until(queue.waiting - 1))
             try:
-                while wait := self._seconds_to_wait():
+                while wait := await self._seconds_to_wait():
                     if time.monotonic() + wait >= by:
                         return self._too_long(wait)
                     await asyncio.sleep(wait)
@@ -113,9 +119,22 @@ class Permits:
             queue.waiting -= 1
         return None
 
-    def _seconds_to_wait(self) -> float:
+    async def declined(self, seconds: float | None) -> None:
+        """Tell all who share the permits that the service asks for a pause; None if it does not say how long."""
+        if self._shared is not None:
+            await self._shared.hold(seconds)
+
+    async def aclose(self) -> None:
+        """Close what is open for the permits, if they are shared."""
+        if self._shared is not None:
+            await self._shared.aclose()
+
+    async def _seconds_to_wait(self) -> float:
         """0.0 if a request may be sent, and then it counts."""
-        return self._pause.seconds_left(time.monotonic()) or self._window.take()
+        pause = self._pause.seconds_left(time.monotonic())
+        if pause or self._shared is None:
+            return pause or self._window.take()
+        return await self._shared.take()
 
     def _too_long(self, wait: float) -> str:
         limit = self._limit

@@ -225,11 +225,10 @@ class Transport:
         self._users += 1
         self._closed = False
 
-    async def leave(self) -> None:
-        """Close, unless another `with` block (of another thread, say) is still using this client."""
+    def leave(self) -> bool:
+        """Whether that was the last `with` block: another, of another thread, say, may still use this client."""
         self._users -= 1
-        if self._users <= 0:
-            await self.aclose()
+        return self._users <= 0
 
     async def aclose(self) -> None:
         """Close the session of the running loop, and ask every other loop to close its own."""

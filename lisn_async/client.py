@@ -138,7 +138,7 @@ class AsyncLisn:
 
     async def aclose(self) -> None:
         """Close the connections. May be called again; calls after it raise `ConfigurationError`."""
-        await self._calls.transport.aclose()
+        await self._calls.aclose()
 
     async def __aenter__(self) -> Self:
         """The client itself, open, also if it was closed before."""
@@ -146,7 +146,8 @@ class AsyncLisn:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._calls.transport.leave()
+        if self._calls.transport.leave():
+            await self._calls.aclose()
 
     def __repr__(self) -> str:
         # A crash reporter may show one that could not be made.

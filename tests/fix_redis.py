@@ -1,0 +1,112 @@
+"""A Redis of one's own: a real server in a process of its own, reached through a socket in a temporary folder.
+
+Takes no port. Skips where the program is not installed.
+"""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+WITHIN = 30.0
+"""Seconds that it has to start or to end: only a test that fails waits so long."""
+
+
+class RedisServer:
+    """A server that can be stopped, started again and held still."""
+
+    def __init__(self, folder: Path, password: str | None = None) -> None:
+        self._folder = folder
+        self._path = folder / "redis.sock"
+        self._password = password
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """What to give to a client."""
+        password = "" if self._password is None else f":{self._password}@"
+        return f"unix://{password}{self._path}"
+
+    def start(self) -> None:
+        """Listen; what an earlier one kept is gone."""
+        options = ["--port", "0", "--unixsocket", str(self._path), "--save", "", "--appendonly", "no"]
+        options += ["--dir", str(self._folder), "--daemonize", "no"]
+        if self._password is not None:
+            options += ["--requirepass", self._password]
+        self._process = subprocess.Popen(["redis-server", *options], stdout=subprocess.DEVNULL)
+        until = time.monotonic() + WITHIN
+        while not self._answers():
+            assert self._process.poll() is None, "redis-server ended"
+            assert time.monotonic() < until, "redis-server does not answer"
+            time.sleep(0.01)
+
+    def stop(self) -> None:
+        """End it, at once."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGCONT)
+            self._process.kill()
+            self._process.wait(WITHIN)
+            self._process = None
+            self._path.unlink(missing_ok=True)
+
+    def hold_still(self) -> None:
+        """It keeps its connections, takes new ones, and answers nothing."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """The end of that."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
+    def ask(self, *words: str) -> str:
+        """What it replies to a command, as it comes over the wire."""
+        with socket.socket(socket.AF_UNIX) as line:
+            line.settimeout(WITHIN)
+            line.connect(str(self._path))
+            if self._password is not None:
+                line.sendall(f"AUTH {self._password}\r\n".encode())
+                line.recv(100)
+            line.sendall(f"*{len(words)}\r\n".encode())
+            line.sendall(b"".join(b"$%d\r\n%s\r\n" % (len(word), word.encode()) for word in words))
+            line.shutdown(socket.SHUT_WR)
+            said = b""
+            while piece := line.recv(65536):
+                said += piece
+        return said.decode().removesuffix("\r\n")
+
+    def connections(self) -> int:
+        """How many clients are connected, without whoever asks."""
+        listed = self.ask("CLIENT", "LIST")
+        return listed.count("cmd=") - 1
+
+    def _answers(self) -> bool:
+        try:
+            return self.ask("PING").endswith("PONG")
+        except OSError:
+            return False
+
+
+@pytest.fixture
+def redis_folder() -> Iterator[Path]:
+    """Not `tmp_path`: the path of a socket must be short."""
+    if shutil.which("redis-server") is None:
+        pytest.skip("redis-server is not installed: apt-get install redis-server")
+    with tempfile.TemporaryDirectory(prefix="lisn-") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+def redis_server(redis_folder: Path) -> Iterator[RedisServer]:
+    server = RedisServer(redis_folder)
+    server.start()
+    yield server
+    server.stop()

@@ -1,0 +1,356 @@
+"""A rate limit that many processes share through a real Redis, and what they do when it is slow, gone or back."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lisn_async import APIStatusError, AsyncLisn, ConfigurationError, RateLimit
+from lisn_async.sandbox import Sandbox
+from lisn_sync import Lisn
+from tests.fix_redis import RedisServer
+
+from .conftest import MISHAPS, Start, needs
+
+pytestmark = needs("redis", "pyrate_limiter")
+
+
+def client_of(box: Any, limit: RateLimit, **more: Any) -> AsyncLisn:
+    return AsyncLisn(box.token, base_url=box.base_url, rate_limit=limit, **more)
+
+
+def warnings_of(records: list[logging.LogRecord]) -> list[str]:
+    return [record.getMessage() for record in records if record.levelno >= logging.WARNING]
+
+
+def sets(server: RedisServer, key: str) -> int:
+    return int(server.ask("ZCARD", key).removeprefix(":"))
+
+
+# --- several processes ----------------------------------------------------------------------------------
+
+WORKER = """
+import asyncio, os, sys
+from lisn_async import AsyncLisn, RateLimit
+
+requests, seconds, count = int(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3])
+
+async def main():
+    limit = RateLimit(requests, seconds, redis=os.environ["REDIS"])
+    async with AsyncLisn(rate_limit=limit, default_headers={"X-Worker": str(os.getpid())}) as client:
+        print("ready")
+        await asyncio.gather(*(client.assistants.list() for _ in range(count)))
+    print("done")
+
+asyncio.run(main())
+"""
+
+
+def test_processes_keep_to_the_limit_jointly(
+    lisn_sandbox: Any, redis_server: RedisServer, start: Start
+) -> None:
+    limit = RateLimit(20, 0.5)
+    workers = [
+        start("-c", WORKER, "20", "0.5", "25", box=lisn_sandbox, REDIS=redis_server.url) for _ in range(3)
+    ]
+    for worker in workers:
+        assert worker.wait() == 0, worker.log
+        assert not MISHAPS.search(worker.log), worker.log
+    times = sorted(request.received_at for request in lisn_sandbox.seen)
+    assert len(times) == 75
+    # As in test_rate_limit.py: half a window for what the machine was busy with between a permit and an arrival.
+    assert min(late - early for early, late in zip(times, times[limit.most :], strict=False)) >= 0.25
+    assert redis_server.connections() == 0
+
+
+def test_a_pause_that_the_service_asks_one_worker_for_holds_all(
+    lisn_sandbox: Any, redis_server: RedisServer, start: Start
+) -> None:
+    lisn_sandbox.faults = [{"status": 429, "retry_after": 2, "skip": 60}]
+    workers = [
+        start("-c", WORKER, "50", "1", "60", box=lisn_sandbox, REDIS=redis_server.url) for _ in range(3)
+    ]
+    for worker in workers:
+        assert worker.wait() == 0, worker.log
+    seen = sorted(lisn_sandbox.seen, key=lambda request: request.received_at)
+    (declined,) = [place for place, request in enumerate(seen) if request.status == 429]
+    began = seen[declined].received_at
+    after = [request for request in seen if request.received_at > began + 0.5]
+    assert after[0].received_at >= began + 2, "nobody sent while the service wanted silence"
+    assert len({request.headers["X-Worker"] for request in after}) > 1, "there were others to be held back"
+    assert len(seen) == 181
+
+
+@pytest.mark.parametrize("fault", [{"status": 429}, {"status": 429, "retry_after": 1}])
+async def test_a_client_waits_for_what_another_was_told(
+    sandbox: Sandbox, redis_server: RedisServer, fault: dict[str, float]
+) -> None:
+    limit = RateLimit(1000, 1, redis=redis_server.url)
+    async with client_of(sandbox, limit, max_retries=0) as told, client_of(sandbox, limit) as other:
+        await other.assistants.list()
+        sandbox.faults = [fault]
+        with pytest.raises(APIStatusError):
+            await told.assistants.list()
+        await other.assistants.list()
+    _, declined, waited = sandbox.seen
+    assert waited.received_at - declined.received_at >= fault.get("retry_after", 0.5) - 0.01
+
+
+async def test_the_later_end_of_two_pauses_wins(sandbox: Sandbox, redis_server: RedisServer) -> None:
+    async with client_of(sandbox, RateLimit(1000, 1, redis=redis_server.url, key="jobs")) as client:
+        permits = client._calls.traffic.permits
+        assert permits is not None
+        for seconds, left in ((50, 50), (1, 50), (None, 50), (100, 100)):
+            await permits.declined(seconds)
+            assert left - 40 < int(redis_server.ask("PTTL", "jobs:pause").removeprefix(":")) / 1000 <= left
+
+
+async def test_other_numbers_are_another_budget_and_the_same_pause(
+    sandbox: Sandbox, redis_server: RedisServer
+) -> None:
+    narrow, wide = RateLimit(1, 3600, redis=redis_server.url), RateLimit(3, 3600, redis=redis_server.url)
+    async with client_of(sandbox, narrow) as one, client_of(sandbox, wide, max_retries=0) as two:
+        await one.assistants.list()
+        for _ in range(2):
+            await two.assistants.list()
+        async with client_of(sandbox, narrow, deadline=2, max_retries=0) as late:
+            with pytest.raises(TimeoutError, match="rate limit of this client"):
+                await late.assistants.list()
+        sandbox.faults = [{"status": 429, "retry_after": 30}]
+        with pytest.raises(APIStatusError):
+            await two.assistants.list()
+        async with client_of(sandbox, RateLimit(9, 9, redis=redis_server.url), deadline=2) as held:
+            with pytest.raises(TimeoutError, match="too long"):
+                await held.assistants.list()
+    assert len(sandbox.seen) == 4
+
+
+# --- Redis is not there ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def quickly_forgiving(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Redis is asked again soon after it did not answer."""
+    monkeypatch.setattr("lisn_async._shared_permits.GRUDGE", 0.1)
+
+
+async def test_without_redis_calls_go_on_and_it_is_said_once(
+    sandbox: Sandbox, redis_folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    limit = RateLimit(10, 0.3, redis=f"unix://:hunter2@{redis_folder}/redis.sock")
+    async with client_of(sandbox, limit) as client:
+        await asyncio.gather(*(client.assistants.list() for _ in range(30)))
+    (said,) = warnings_of(caplog.records)
+    assert "not shared" in said
+    assert "redis.sock" in said
+    assert "hunter2" not in said
+    times = sorted(request.received_at for request in sandbox.seen)
+    assert min(late - early for early, late in zip(times, times[10:], strict=False)) >= 0.15
+
+
+@pytest.mark.parametrize("outage", [RedisServer.stop, RedisServer.hold_still])
+async def test_redis_that_goes_and_comes_back_is_left_and_used_again(
+    sandbox: Sandbox,
+    redis_server: RedisServer,
+    quickly_forgiving: None,
+    caplog: pytest.LogCaptureFixture,
+    outage: Callable[[RedisServer], None],
+) -> None:
+    caplog.set_level(logging.INFO, "lisn")
+    limit = RateLimit(1000, 60, redis=redis_server.url)
+    async with client_of(sandbox, limit) as client:
+        await client.assistants.list()
+        outage(redis_server)
+        await asyncio.gather(*(client.assistants.list() for _ in range(20)))
+        assert len(warnings_of(caplog.records)) == 1
+        if outage is RedisServer.stop:
+            redis_server.start()
+        else:
+            redis_server.go_on()
+        while "shared again" not in caplog.text:
+            await client.assistants.list()
+        await client.assistants.list()
+    assert len(warnings_of(caplog.records)) == 1
+    assert sets(redis_server, "lisn:permits:1000/60000") >= 2
+    assert redis_server.connections() == 0
+
+
+async def test_scripts_that_redis_forgot_are_told_to_it_again(
+    sandbox: Sandbox, redis_server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with client_of(sandbox, RateLimit(1000, 60, redis=redis_server.url)) as client:
+        await client.assistants.list()
+        redis_server.ask("SCRIPT", "FLUSH")
+        await client.assistants.list()
+    assert sets(redis_server, "lisn:permits:1000/60000") == 2
+    assert warnings_of(caplog.records) == []
+
+
+async def test_a_key_that_is_something_else_stops_no_call(
+    sandbox: Sandbox, redis_server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    redis_server.ask("SET", "lisn:permits:10/1000", "not a window")
+    async with client_of(sandbox, RateLimit(10, 1, redis=redis_server.url)) as client:
+        await client.assistants.list()
+    assert len(warnings_of(caplog.records)) == 1
+
+
+async def test_a_password_is_used_and_a_wrong_one_is_not_shown(
+    sandbox: Sandbox, redis_folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = RedisServer(redis_folder, password="hunter2")
+    server.start()
+    try:
+        async with client_of(sandbox, RateLimit(10, 60, redis=server.url)) as client:
+            await client.assistants.list()
+        assert sets(server, "lisn:permits:10/60000") == 1
+        assert warnings_of(caplog.records) == []
+        wrong = server.url.replace("hunter2", "hunter3")
+        async with client_of(sandbox, RateLimit(10, 60, redis=wrong)) as client:
+            await client.assistants.list()
+        assert len(warnings_of(caplog.records)) == 1
+        assert "hunter" not in caplog.text
+    finally:
+        server.stop()
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://h:hunter2/x@cache", "redis://h/?protocol=hunter2", "redis://h:99999999"]
+)
+def test_a_url_that_redis_cannot_read_is_refused_when_the_client_is_made(url: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        AsyncLisn("t", rate_limit=RateLimit(1, 1, redis=url))
+    assert "redis" in str(caught.value)
+    assert "hunter" not in str(caught.value)
+
+
+def test_without_the_packages_the_error_names_the_extra() -> None:
+    code = """
+import sys
+sys.modules["redis"] = None  # as if it were not installed
+from lisn_async import AsyncLisn, ConfigurationError, RateLimit
+AsyncLisn("t", rate_limit=RateLimit(1, 1))
+try:
+    AsyncLisn("t", rate_limit=RateLimit(1, 1, redis="redis://localhost"))
+except ConfigurationError as error:
+    assert "pip install 'lisn[redis]'" in str(error), error
+    print("refused")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "refused\n"), done.stderr
+
+
+# --- clocks, loops, forks -------------------------------------------------------------------------------
+
+
+async def test_permits_of_a_time_to_come_are_not_waited_for(
+    sandbox: Sandbox, redis_server: RedisServer
+) -> None:
+    """So it looks when the clock of Redis was put back by an hour."""
+    key = "lisn:permits:3/400"
+    seconds = int(redis_server.ask("TIME").split("\r\n")[2])
+    for number in range(3):
+        redis_server.ask("ZADD", key, str((seconds + 3600) * 1000 + number), f"later{number}")
+    async with client_of(sandbox, RateLimit(3, 0.4, redis=redis_server.url), deadline=10) as client:
+        for _ in range(7):
+            await client.assistants.list()
+    assert len(sandbox.seen) == 7
+
+
+async def test_what_is_kept_in_redis_is_cleared_and_vanishes(
+    sandbox: Sandbox, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lisn_async._shared_permits.TIDY", 0.05)
+    async with client_of(sandbox, RateLimit(5, 0.1, redis=redis_server.url)) as client:
+        for _ in range(30):
+            await client.assistants.list()
+    assert 0 < sets(redis_server, "lisn:permits:5/100") <= 15
+    assert 0 < int(redis_server.ask("PTTL", "lisn:permits:5/100").removeprefix(":")) <= 350
+
+
+@pytest.mark.parametrize("kind", ["asyncio", "uvloop"])
+def test_each_loop_has_its_connection_and_closes_it_with_the_client_or_with_itself(
+    lisn_sandbox: Any, redis_server: RedisServer, kind: str
+) -> None:
+    factory = asyncio.new_event_loop if kind == "asyncio" else pytest.importorskip("uvloop").new_event_loop
+    client = client_of(lisn_sandbox, RateLimit(1000, 60, redis=redis_server.url))
+
+    async def calls(*, close: bool) -> int:
+        await asyncio.gather(*(client.assistants.list() for _ in range(10)))
+        connected = redis_server.connections()
+        if close:
+            await client.aclose()
+        return connected
+
+    for close in (False, False, True):
+        with asyncio.Runner(loop_factory=factory) as runner:
+            assert runner.run(calls(close=close)) == 1
+        assert redis_server.connections() == 0
+    gc.collect()  # a warning about what was left open would be an error here
+
+
+FORKED = """
+import os, sys
+from lisn_async import RateLimit
+from lisn_sync import Lisn
+
+client = Lisn(rate_limit=RateLimit(1000, 60, redis=os.environ["REDIS"]))
+client.assistants.list()
+children = []
+for _ in range(3):
+    child = os.fork()
+    if child == 0:
+        client.assistants.list()
+        client.assistants.list()
+        sys.exit(0)
+    children.append(child)
+client.assistants.list()
+for child in children:
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+client.assistants.list()
+client.close()
+print("closed")
+"""
+
+
+def test_forked_children_have_their_own_connection_and_leave_the_parents_alone(
+    lisn_sandbox: Any, redis_server: RedisServer, start: Start
+) -> None:
+    program = start("-c", FORKED, box=lisn_sandbox, REDIS=redis_server.url, LISN_LOG="info")
+    assert program.wait() == 0, program.log
+    assert "closed" in program.log
+    assert "not shared" not in program.log
+    assert sets(redis_server, "lisn:permits:1000/60000") == len(lisn_sandbox.seen) == 9
+    assert not [line for line in program.log.splitlines() if MISHAPS.search(line) and "fork()" not in line]
+
+
+def test_the_blocking_client_shares_the_window_too(lisn_sandbox: Any, redis_server: RedisServer) -> None:
+    limit = RateLimit(1000, 60, redis=redis_server.url)
+    with Lisn(lisn_sandbox.token, base_url=lisn_sandbox.base_url, rate_limit=limit) as client:
+        client.assistants.list()
+    assert sets(redis_server, "lisn:permits:1000/60000") == 1
+    assert redis_server.connections() == 0
+
+
+async def test_calls_cancelled_while_they_ask_redis_disturb_nobody(
+    sandbox: Sandbox, redis_server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with client_of(sandbox, RateLimit(10_000, 60, redis=redis_server.url)) as client:
+        for turn in range(60):
+            calls = [asyncio.create_task(client.assistants.list()) for _ in range(4)]
+            for _ in range(turn % 12):
+                await asyncio.sleep(0)
+            for call in calls:
+                call.cancel()
+            await asyncio.gather(*calls, return_exceptions=True)
+            assert await client.assistants.list() == []
+        assert redis_server.connections() <= 2
+    assert warnings_of(caplog.records) == []
