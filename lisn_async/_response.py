@@ -115,6 +115,10 @@ class RawResponse(Generic[T]):
         """The model that the call without `with_raw_response` returns."""
         return self._result
 
+    def __getstate__(self) -> tuple[None, Mapping[str, object]]:
+        slots = {field.name: getattr(self, field.name) for field in attrs.fields(type(self))}
+        return None, {**slots, "headers": CaseInsensitive(self.headers)}  # aiohttp's do not pickle
+
 
 def request_id_of(headers: Mapping[str, str]) -> str | None:
     """The service's own name for a request, if it gave one."""

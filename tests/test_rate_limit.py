@@ -40,7 +40,7 @@ def assert_kept(arrived: Iterable[float], limit: RateLimit) -> None:
     assert min(gaps) >= limit.seconds / 2
 
 
-def arrivals(box: Sandbox) -> list[float]:
+def arrivals(box: Sandbox | lisn_sync.Sandbox) -> list[float]:
     return [request.received_at for request in box.seen]
 
 
