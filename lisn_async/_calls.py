@@ -160,7 +160,7 @@ class Calls:
             return tried.response
 
         try:
-            response = await through(self._shown(request, carry_out))
+            response = await through(self._shown(request, carry_out, number))
         except Exception as error:  # noqa: BLE001 - a middleware raises what it likes
             if tried is None:
                 return self._refused(request, number, error)
@@ -184,13 +184,17 @@ class Calls:
         return self._chain
 
     def _shown(
-        self, request: Request[T], carry_out: Callable[[Mapping[str, str]], Awaitable[RawResponse[T]]]
+        self,
+        request: Request[T],
+        carry_out: Callable[[Mapping[str, str]], Awaitable[RawResponse[T]]],
+        number: int = 1,
     ) -> APIRequest:
         return APIRequest(
             operation=request.operation,
             method=request.method,
             url=self.transport.url(request),
             url_template=request.template,
+            attempt=number,
             carry_out=carry_out,
         )
 
