@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import attrs
@@ -37,7 +37,7 @@ class APIRequest:
     _is_passed_on: bool = attrs.field(default=False, init=False, repr=False)
 
 
-CallNext: TypeAlias = Callable[[APIRequest], Awaitable[RawResponse[Any]]]
+CallNext: TypeAlias = Callable[[APIRequest], Coroutine[Any, Any, RawResponse[Any]]]
 Middleware: TypeAlias = Callable[[APIRequest, CallNext], Awaitable[RawResponse[Any]]]
 """`async def middleware(request, call_next): return await call_next(request)`, with something before or after."""
 
