@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         STTProvider,
         Unset,
     )
+    from .rate_limit import RateLimit
     from .resources import AsyncAssistants, AsyncAssistantsWithRawResponse
 
 __all__ = [
@@ -77,6 +78,7 @@ __all__ = [
     "Middleware",
     "NotFoundError",
     "PermissionDeniedError",
+    "RateLimit",
     "RateLimitError",
     "RawResponse",
     "STTProvider",
@@ -99,6 +101,7 @@ if (
         globals(),
         ".errors",
         ".models",
+        ".rate_limit",
         ".bulk",
         "._response",
         "._middleware",

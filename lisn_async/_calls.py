@@ -23,6 +23,7 @@ from . import errors
 from ._config import Settings
 from ._log import log_attempt, logger
 from ._middleware import APIRequest, CallNext, chain
+from ._permits import Permits
 from ._request import Request
 from ._response import Broken, IncompleteList, Kind, RawResponse, Reply, hint, status_error
 from ._retry import (
@@ -42,6 +43,7 @@ from ._wire import Unreadable
 if TYPE_CHECKING:
     from ._tokens import Bearer, Tokens
     from ._transport import Pool, Transport
+    from .rate_limit import RateLimit
 
 T = TypeVar("T")
 
@@ -68,11 +70,19 @@ class Tried(Generic[T]):
 
 @attrs.define
 class Traffic:
-    """What all calls of a client share: the token, the retry budget and the pause that a server asked for."""
+    """What all calls of a client share: the token, the permits to send, the retry budget, and the pause that a server
+    asked for.
+    """
 
     tokens: Tokens
+    rate_limit: RateLimit | None = None
     budget: RetryBudget = attrs.field(factory=RetryBudget)
     pause: Pause = attrs.field(factory=Pause)
+    permits: Permits | None = attrs.field(init=False)
+
+    @permits.default
+    def _permits(self) -> Permits | None:
+        return None if self.rate_limit is None else Permits(self.rate_limit, self.pause)
 
 
 class Calls:
@@ -272,6 +282,10 @@ class Calls:
             bearer = self.traffic.tokens.now or await self._new_token(pool, ends, acted=acted)
             if isinstance(bearer, Broken):
                 return bearer, None
+            if self.traffic.permits is not None:
+                too_long = await self.traffic.permits.take(pool.queue, min(ends, sent_by))
+                if too_long is not None:
+                    return _unsent("timeout", too_long), None
             if about_to_send is not None:
                 await about_to_send()
             seconds = self.settings.timeout

@@ -22,6 +22,7 @@ from ._secrets import Secret, hide
 from ._tokens import TokenSource, checked_token
 from .errors import ConfigurationError
 from .models import UNSET, Unset
+from .rate_limit import RateLimit
 
 if TYPE_CHECKING:
     import ssl
@@ -53,6 +54,7 @@ class Settings:
     proxy: Proxy | None
     ssl_context: ssl.SSLContext | None
     middleware: tuple[Middleware, ...]
+    rate_limit: RateLimit | None
     strict: bool
 
 
@@ -68,6 +70,7 @@ def settings(
     proxy: str | None,
     ssl_context: ssl.SSLContext | None,
     middleware: Sequence[Middleware],
+    rate_limit: RateLimit | None,
     strict: bool,
     allow_insecure_http: bool,
 ) -> Settings:
@@ -87,6 +90,7 @@ def settings(
         proxy=_environment_proxy(url) if proxy is None else _proxy(proxy, "proxy"),
         ssl_context=_verifying(ssl_context),
         middleware=checked(middleware),
+        rate_limit=_rate_limit(rate_limit),
         strict=bool(strict),
     )
 
@@ -103,6 +107,12 @@ def changed_limits(
             now.max_retries if max_retries is UNSET else whole_number("max_retries", max_retries, least=0)
         ),
     )
+
+
+def _rate_limit(given: RateLimit | None) -> RateLimit | None:
+    if given is not None and not isinstance(given, RateLimit):
+        raise ConfigurationError(f"rate_limit must be a RateLimit, not {type(given).__name__}")
+    return given
 
 
 def _optional_seconds(name: str, value: float | None) -> float | None:

@@ -47,6 +47,7 @@ from ._outgoing import (
     make_final,
     request_class,
 )
+from ._permits import Queue
 from ._request import COLLECTION, Request
 from ._response import Broken, Reply, reply_of
 from ._unpack import ACCEPTED
@@ -102,6 +103,8 @@ class Pool:
     limits: Limits
     asking: asyncio.Lock = attrs.field(factory=asyncio.Lock, init=False)
     """Held while the API token is asked for."""
+    queue: Queue = attrs.field(factory=Queue, init=False)
+    """Where a rate limit makes requests wait."""
     keeper: AsyncGenerator[None, None] | None = None
 
 

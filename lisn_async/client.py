@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ._calls import Calls
     from ._middleware import Middleware
     from ._tokens import TokenSource
+    from .rate_limit import RateLimit
 
 
 class AsyncLisn:
@@ -50,6 +51,7 @@ class AsyncLisn:
         proxy: str | None = None,
         ssl_context: ssl.SSLContext | None = None,
         middleware: Sequence[Middleware] = (),
+        rate_limit: RateLimit | None = None,
         strict: bool = True,
         allow_insecure_http: bool = False,
     ) -> None:
@@ -71,6 +73,8 @@ class AsyncLisn:
         first one outermost: `request` is an `APIRequest`, `response` the `RawResponse` that awaiting
         `call_next(request)` gives, once. They may add headers, measure, count, or refuse by raising. They run on the
         event loop, and must not block it. An item of a bulk run is a call to them each time it is sent.
+
+        `rate_limit` bounds how often anything is sent: see `RateLimit`.
 
         `session` is borrowed: never closed, and not asked to hold the token. With it only connector
         errors and connect timeouts count as unsent. `proxy` defaults to what the environment names;
@@ -98,11 +102,13 @@ class AsyncLisn:
             proxy=proxy,
             ssl_context=ssl_context,
             middleware=middleware,
+            rate_limit=rate_limit,
             strict=strict,
             allow_insecure_http=allow_insecure_http,
         )
         set_up_from_environment()
-        self._use(Calls(settings, Transport(settings, session), Traffic(Tokens(settings.token))))
+        traffic = Traffic(Tokens(settings.token), settings.rate_limit)
+        self._use(Calls(settings, Transport(settings, session), traffic))
 
     def with_options(
         self,

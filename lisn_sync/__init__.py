@@ -45,6 +45,7 @@ if TYPE_CHECKING:
         STTProvider,
         Unset,
     )
+    from lisn_async.rate_limit import RateLimit
     from lisn_sync.client import Lisn
     from lisn_sync.resources.assistants import Assistants, AssistantsWithRawResponse
     from lisn_sync.sandbox import Sandbox
@@ -81,6 +82,7 @@ __all__ = [
     "Middleware",
     "NotFoundError",
     "PermissionDeniedError",
+    "RateLimit",
     "RateLimitError",
     "RawResponse",
     "STTProvider",
@@ -99,5 +101,13 @@ if not TYPE_CHECKING:
     from lisn_async._front_door import opened_when_asked
 
     __getattr__, __dir__ = opened_when_asked(
-        globals(), ".errors", ".models", ".bulk", ".resources", ".client", ".sandbox", "lisn_async"
+        globals(),
+        ".errors",
+        ".models",
+        ".rate_limit",
+        ".bulk",
+        ".resources",
+        ".client",
+        ".sandbox",
+        "lisn_async",
     )

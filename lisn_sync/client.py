@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from lisn_async._middleware import Middleware
     from lisn_async._tokens import TokenSource
+    from lisn_async.rate_limit import RateLimit
 
 
 class Lisn:
@@ -51,6 +52,7 @@ class Lisn:
         proxy: str | None = None,
         ssl_context: ssl.SSLContext | None = None,
         middleware: Sequence[Middleware] = (),
+        rate_limit: RateLimit | None = None,
         strict: bool = True,
         allow_insecure_http: bool = False,
     ) -> None:
@@ -73,6 +75,8 @@ class Lisn:
         `call_next(request)` gives, once. They may add headers, measure, count, or refuse by raising. They run on the
         event loop, and must not block it. An item of a bulk run is a call to them each time it is sent.
 
+        `rate_limit` bounds how often anything is sent: see `RateLimit`.
+
         `proxy` defaults to what the environment names; `ssl_context` must verify the server. `strict=False`
         lets types and providers through that the documentation does not list.
         """
@@ -92,6 +96,7 @@ class Lisn:
                 proxy=proxy,
                 ssl_context=ssl_context,
                 middleware=middleware,
+                rate_limit=rate_limit,
                 strict=strict,
                 allow_insecure_http=allow_insecure_http,
             )
