@@ -38,12 +38,13 @@ async def extended(url: str) -> AsyncIterator[Create]:
     """Ours with all that can be added to it: a middleware, a rate limit, a token that a function gives, a deadline."""
     from lisn_async import APIRequest, AsyncLisn, CallNext, RateLimit, RawResponse
 
+    calls = 0
+
     async def count(request: APIRequest, call_next: CallNext) -> RawResponse[Any]:
         nonlocal calls
         calls += 1
         return await call_next(request)
 
-    calls = 0
     async with AsyncLisn(
         lambda: "token",
         base_url=url,
