@@ -12,7 +12,7 @@ import math
 import random
 import sys
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from functools import lru_cache, partial
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, cast
@@ -48,6 +48,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 E = TypeVar("E", bound=errors.APIError)
+
+_NO_HEADERS: Mapping[str, str] = {}
 
 _KINDS: Mapping[Kind, type[errors.APIError]] = {
     "connection": errors.APIConnectionError,
@@ -108,11 +110,11 @@ class Calls:
         """Seconds that one attempt may take."""
         return self.settings.timeout
 
-    async def call(self, request: Request[T]) -> RawResponse[T]:
+    def call(self, request: Request[T]) -> Coroutine[Any, Any, RawResponse[T]]:
         """The result, after as many attempts as are provably safe. Raises `APIError`, and what a middleware raises."""
         if (through := self._middleware()) is None:
-            return await self._call(request, {})
-        return await through(self._shown(request, partial(self._call, request)))
+            return self._call(request, _NO_HEADERS)
+        return through(self._shown(request, partial(self._call, request)))
 
     async def _call(self, request: Request[T], headers: Mapping[str, str]) -> RawResponse[T]:
         settings = self.settings
@@ -158,7 +160,7 @@ class Calls:
         """
         send = partial(self._attempt, request, number=number, sent_by=sent_by, about_to_send=about_to_send)
         if (through := self._middleware()) is None:
-            return await send({})
+            return await send(_NO_HEADERS)
         tried: Tried[T] | None = None
 
         async def carry_out(headers: Mapping[str, str]) -> RawResponse[T]:
@@ -170,7 +172,7 @@ class Calls:
             return tried.response
 
         try:
-            response = await through(self._shown(request, carry_out))
+            response = await through(self._shown(request, carry_out, number))
         except Exception as error:  # noqa: BLE001 - a middleware raises what it likes
             if tried is None:
                 return self._refused(request, number, error)
@@ -194,13 +196,17 @@ class Calls:
         return self._chain
 
     def _shown(
-        self, request: Request[T], carry_out: Callable[[Mapping[str, str]], Awaitable[RawResponse[T]]]
+        self,
+        request: Request[T],
+        carry_out: Callable[[Mapping[str, str]], Awaitable[RawResponse[T]]],
+        number: int = 1,
     ) -> APIRequest:
         return APIRequest(
             operation=request.operation,
             method=request.method,
             url=self.transport.url(request),
             url_template=request.template,
+            attempt=number,
             carry_out=carry_out,
         )
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import attrs
 
+from ._async_functions import is_async
 from ._headers import wrong_with_headers
 from ._response import RawResponse
 from .errors import ConfigurationError
@@ -22,20 +22,22 @@ class APIRequest:
     """A call as a middleware sees it: everything but the token and the body.
 
     `operation` is its name, such as `assistants.update`; `method`, `url` and `url_template`
-    (`/v1/assistants/{id}`) say where it goes. `headers`, empty at first, takes those that this call is to carry
-    besides the client's own; one of `default_headers` is replaced.
+    (`/v1/assistants/{id}`) say where it goes. `attempt` is 1; an item of a bulk run that is sent for the second time
+    has 2. `headers`, empty at first, takes those that this call is to carry besides the client's own; one of
+    `default_headers` is replaced.
     """
 
     operation: str
     method: str
     url: str
     url_template: str
+    attempt: int = 1
     headers: dict[str, str] = attrs.field(factory=dict, repr=_names)
     _carry_out: Callable[[Mapping[str, str]], Awaitable[RawResponse[Any]]] = attrs.field(repr=False)
     _is_passed_on: bool = attrs.field(default=False, init=False, repr=False)
 
 
-CallNext: TypeAlias = Callable[[APIRequest], Awaitable[RawResponse[Any]]]
+CallNext: TypeAlias = Callable[[APIRequest], Coroutine[Any, Any, RawResponse[Any]]]
 Middleware: TypeAlias = Callable[[APIRequest, CallNext], Awaitable[RawResponse[Any]]]
 """`async def middleware(request, call_next): return await call_next(request)`, with something before or after."""
 
@@ -45,7 +47,7 @@ def checked(given: object) -> tuple[Middleware, ...]:
     if not isinstance(given, Sequence) or isinstance(given, str | bytes):
         raise ConfigurationError(f"middleware must be a list of functions, not {type(given).__name__}")
     for one in given:
-        if not _is_async(one):
+        if not is_async(one):
             raise ConfigurationError(
                 f"middleware {name_of(one)} must be an `async def (request, call_next)` that returns the response"
             )
@@ -63,13 +65,6 @@ def chain(middleware: Sequence[Middleware]) -> CallNext:
 def name_of(middleware: object) -> str:
     """What a middleware is called in messages."""
     return getattr(middleware, "__qualname__", None) or type(middleware).__qualname__
-
-
-def _is_async(function: object) -> bool:
-    if not callable(function):
-        return False
-    function = inspect.unwrap(function)
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
 
 
 def _link(middleware: Middleware, following: CallNext) -> CallNext:

@@ -58,7 +58,7 @@ class Caller(Protocol):
     def timeout(self) -> float:
         """Seconds that one attempt may take."""
 
-    async def call(self, request: Request[T]) -> RawResponse[T]:
+    def call(self, request: Request[T]) -> Coroutine[Any, Any, RawResponse[T]]:
         """The result, after as many attempts as are provably safe."""
 
     async def attempt(

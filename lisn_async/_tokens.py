@@ -8,6 +8,7 @@ import re
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias, cast
 
+from ._async_functions import is_async
 from ._headers import Lines
 from ._secrets import Secret
 from .errors import ConfigurationError
@@ -60,9 +61,7 @@ class Tokens:
 
     async def _ask(self) -> str:
         assert self._source is not None
-        if inspect.iscoroutinefunction(self._source) or inspect.iscoroutinefunction(
-            getattr(self._source, "__call__", None)  # noqa: B004 - an object may have an asynchronous one
-        ):
+        if is_async(self._source):
             return await cast("Callable[[], Awaitable[str]]", self._source)()
         # It may read a file or ask a server: nothing else may stand still for it.
         said = await asyncio.to_thread(self._source)

@@ -87,7 +87,7 @@ class Tracing:
                 seconds = perf_counter() - began
                 self._active.add(-1, about)
                 span.set_attributes(found)
-                self._measure(about, found, seconds)
+                self._measure(request, about, found, seconds)
 
     def _pass_on_context(self, request: APIRequest) -> None:
         carrier: dict[str, str] = {}
@@ -95,10 +95,14 @@ class Tracing:
         carrier.pop("baggage", None)
         request.headers.update(carrier)
 
-    def _measure(self, about: Mapping[str, Any], found: Mapping[str, Any], seconds: float) -> None:
+    def _measure(
+        self, request: APIRequest, about: Mapping[str, Any], found: Mapping[str, Any], seconds: float
+    ) -> None:
         measured = {**about, **{name: found[name] for name in _MEASURED if name in found}}
         self._duration.record(seconds, measured)
-        if resends := found.get("http.request.resend_count", 0):
+        # An item of a bulk run comes here each time it is sent: then the last one is all that is new.
+        resends = found.get("lisn.attempts", 0) - request.attempt + (request.attempt > 1)
+        if resends > 0:
             self._resends.add(resends, measured)
 
 
