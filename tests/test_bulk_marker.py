@@ -45,6 +45,20 @@ async def test_lost_replies_to_either_request_end_in_one_assistant_with_its_name
     assert len({outcome.assistant.id for outcome in result.outcomes}) == 12
 
 
+async def test_what_others_make_meanwhile_is_no_surplus_of_a_run_that_sent_an_item_again(
+    sandbox: Sandbox, client: AsyncLisn
+) -> None:
+    """As beside a partition of the same job: everybody has the same prompt."""
+    sandbox.faults = [{"do": "reset", "when": "before", "operation": "create", "skip": 1}]
+    run = asyncio.create_task(client.assistants.create_many([spec(1), spec(2)], settle=0.2, exact="marker"))
+    await sandbox.received(2, operation="create")
+    await client.assistants.create(spec(2))
+    result = await run
+    assert len(bodies(sandbox, "create")) == 4, "one was sent again"
+    assert result.surplus == []
+    assert result.doubt is None
+
+
 async def test_what_others_make_of_the_same_content_meanwhile_is_never_claimed(
     sandbox: Sandbox, client: AsyncLisn
 ) -> None:

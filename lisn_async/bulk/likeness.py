@@ -48,6 +48,11 @@ def likeness_of(spec: AssistantCreate) -> Likeness:
     return Likeness(*(_reduced(None if value is UNSET else value) for value in values))
 
 
+def likeness_of_marker(marker: str) -> Likeness:
+    """The likeness of an item that is created under a marker: others may well have its prompt."""
+    return Likeness(_reduced(marker), "")
+
+
 def likeness_of_row(row: Assistant) -> Likeness:
     """The likeness of a row."""
     return Likeness(_reduced(row.name), _reduced(row.system_prompt))

@@ -26,7 +26,7 @@ from . import plan
 from .content import secret_of
 from .ids import Ids
 from .job import Job
-from .likeness import Likeness, likeness_of
+from .likeness import Likeness, likeness_of, likeness_of_marker
 from .memory import Memory
 
 SETTLE = 2.0
@@ -149,7 +149,8 @@ class Settler:
 
     def sent_again(self, job: Job, *, age: float = 0.0) -> None:
         """Note that a listing has shown that a lost item does not exist, and that it is sent once more."""
-        self._sent_again.add(likeness_of(job.spec))
+        like = likeness_of(job.spec) if job.marker is None else likeness_of_marker(job.marker)
+        self._sent_again.add(like)
         self._sent_again_at = max(self._sent_again_at, time.monotonic() - age)
 
     async def settle(self) -> Settled:
