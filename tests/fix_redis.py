@@ -1,6 +1,6 @@
 """A Redis of one's own: a real server in a process of its own, reached through a socket in a temporary folder.
 
-Takes no port. Skips where the program is not installed.
+Celery wants a port as well: then it has a free one. Skips where the program is not installed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ WITHIN = 30.0
 class RedisServer:
     """A server that can be stopped, started again and held still."""
 
-    def __init__(self, folder: Path, password: str | None = None) -> None:
+    def __init__(self, folder: Path, password: str | None = None, *, has_port: bool = False) -> None:
+        self.port = 0
+        self._has_port = has_port
         self._folder = folder
         self._path = folder / "redis.sock"
         self._password = password
@@ -32,21 +34,43 @@ class RedisServer:
     @property
     def url(self) -> str:
         """What to give to a client."""
+        if self._has_port:
+            return f"redis://127.0.0.1:{self.port}/0"
         password = "" if self._password is None else f":{self._password}@"
         return f"unix://{password}{self._path}"
 
     def start(self) -> None:
         """Listen; what an earlier one kept is gone."""
-        options = ["--port", "0", "--unixsocket", str(self._path), "--save", "", "--appendonly", "no"]
+        while not self._started():  # somebody else may take the port before it does
+            assert self._has_port, "redis-server ended"
+
+    def _started(self) -> bool:
+        if self._has_port:
+            with socket.create_server(("127.0.0.1", 0)) as free:
+                self.port = free.getsockname()[1]
+        options = [
+            "--port",
+            str(self.port),
+            "--bind",
+            "127.0.0.1",
+            "--unixsocket",
+            str(self._path),
+            "--save",
+            "",
+            "--appendonly",
+            "no",
+        ]
         options += ["--dir", str(self._folder), "--daemonize", "no"]
         if self._password is not None:
             options += ["--requirepass", self._password]
         self._process = subprocess.Popen(["redis-server", *options], stdout=subprocess.DEVNULL)
         until = time.monotonic() + WITHIN
         while not self._answers():
-            assert self._process.poll() is None, "redis-server ended"
+            if self._process.poll() is not None:
+                return False
             assert time.monotonic() < until, "redis-server does not answer"
             time.sleep(0.01)
+        return True
 
     def stop(self) -> None:
         """End it, at once."""
@@ -107,6 +131,15 @@ def redis_folder() -> Iterator[Path]:
 @pytest.fixture
 def redis_server(redis_folder: Path) -> Iterator[RedisServer]:
     server = RedisServer(redis_folder)
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def redis_port(redis_folder: Path) -> Iterator[RedisServer]:
+    """The same with a port."""
+    server = RedisServer(redis_folder, has_port=True)
     server.start()
     yield server
     server.stop()

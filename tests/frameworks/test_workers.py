@@ -1,0 +1,232 @@
+"""The recipes for workers as they stand: real Celery on a real Redis, a real process pool, and real kill -9."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+import pytest
+
+from lisn_sync import Sandbox
+from tests.fix_redis import RedisServer
+
+from .conftest import MISHAPS, RECIPES, WITHIN, Program, Start, environment_for, needs
+
+NEEDS_CELERY = needs("celery", "redis", "pyrate_limiter")
+PARTS, ITEMS = 4, 120
+SLOW = [{"do": "drip", "seconds": 0.3, "operation": "create", "times": None}]
+STUCK = [
+    {"do": "hang", "when": "after", "operation": "create", "times": 8},
+    {"do": "hang", "when": "before", "operation": "create", "times": None},
+]
+"""Nothing is answered: eight are made all the same, the others not."""
+
+
+@pytest.fixture
+def box() -> Iterator[Sandbox]:
+    with Sandbox() as box:
+        yield box
+
+
+def mishaps(log: str) -> list[str]:
+    """What went wrong in a log, without what Celery says of itself, and what the test did to it."""
+    ours = re.compile(r"SecurityWarning|WorkerLostError|JournalError|Traceback|site-packages/celery/")
+    return [line for line in log.splitlines() if MISHAPS.search(line) and not ours.search(line)]
+
+
+def items_in(folder: Path) -> tuple[Path, list[dict[str, Any]]]:
+    """Items in a file: alike in their prompt, and every fifth the same as the one before."""
+    names = [f"Agent {number - (number % 5 == 4)}" for number in range(ITEMS)]
+    fixed = {"type": "text", "llm_provider": "openai", "system_prompt": "Be brief.\u2028And kind."}
+    items = [{"name": name, **fixed} for name in names]
+    file = folder / "items.jsonl"
+    file.write_text("\n".join(json.dumps(item, ensure_ascii=False) for item in items), "utf-8")
+    return file, items
+
+
+def part_of(item: dict[str, Any]) -> int:
+    return crc32(item["name"].encode()) % PARTS
+
+
+def remembered(items: list[dict[str, Any]], journals: Path) -> list[dict[str, Any]]:
+    """What the journals say became of each item, for the judge."""
+    outcomes = []
+    for part in range(PARTS):
+        facts = [json.loads(line) for line in (journals / f"{part}.journal").read_bytes().splitlines()]
+        ids = {fact["created"]: fact["id"] for fact in facts if "created" in fact}
+        mine = [item for item in items if part_of(item) == part]
+        for index, item in enumerate(mine):
+            named = {"id": ids[index], "outcome": "created"} if index in ids else {"outcome": "failed"}
+            outcomes.append({"fields": item, **named})
+    return outcomes
+
+
+def children_of(pid: int) -> list[int]:
+    found = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        for child in map(int, (task / "children").read_text().split()):
+            found += [child, *children_of(child)]
+    return found
+
+
+def get_stuck(box: Sandbox, journals: Path, program: Program) -> None:
+    """Return when each partition has made something, and is stuck with more."""
+    files = [journals / f"{part}.journal" for part in range(PARTS)]
+    wait_until(lambda: all(file.exists() and b'"created"' in file.read_bytes() for file in files), program)
+    box.faults = STUCK
+    wait_until(lambda: sum(request.fault == "hang" for request in box.seen) > 12, program)
+
+
+def wait_until(is_so: Callable[[], bool], program: Program) -> None:
+    until = time.monotonic() + WITHIN
+    while not is_so():
+        assert time.monotonic() < until, program.log
+        time.sleep(0.01)
+
+
+def holder_of(journal: Path, program: Program) -> int:
+    """The process of a program that has the journal open."""
+    for child in children_of(program.pid):
+        for descriptor in Path(f"/proc/{child}/fd").iterdir():
+            with contextlib.suppress(OSError):  # closed meanwhile
+                if descriptor.readlink() == journal:
+                    return child
+    raise AssertionError(f"nobody has {journal} open:\n{program.log}")
+
+
+# --- Celery ---------------------------------------------------------------------------------------------
+
+
+def celery_worker(start: Start, app: str, box: Sandbox, redis: RedisServer, processes: int) -> Program:
+    arguments = ("-m", "celery", "--app", app, "--workdir", str(RECIPES), "worker")
+    options = ("--pool", "prefork", "--concurrency", str(processes), "--loglevel", "info")
+    worker = start(*arguments, *options, box=box, REDIS_URL=redis.url)
+    worker.wait_for(r"ready\.$")
+    return worker
+
+
+CALLS = """
+from celery import group
+from celery_calls import create
+from lisn_sync import APIConnectionError, AuthenticationError, ValidationError
+
+fields = dict(type="text", llm_provider="grok", system_prompt="p")
+
+def failure(**fields):
+    return create.delay(**fields).get(propagate=False)
+
+error = failure(name="refused", **fields)
+assert type(error) is AuthenticationError and (error.status_code, error.attempts) == (401, 1), repr(error)
+error = failure(name="lost", **fields)
+assert type(error) is APIConnectionError and error.outcome_unknown, repr(error)
+error = failure(name="", **fields)
+assert type(error) is ValidationError and list(error.fields) == ["name"], repr(error)
+print("made", create.delay(name="declined", **fields).get())
+made = group(create.s(name=f"many {number}", **fields) for number in range(45))().get()
+assert len(set(made)) == 45
+print("done")
+"""
+
+
+@NEEDS_CELERY
+def test_calls_of_celery_tasks_keep_one_limit_and_raise_what_was_raised(
+    box: Sandbox, redis_port: RedisServer, start: Start
+) -> None:
+    box.faults = [401, {"do": "reset", "when": "after"}, *[{"status": 429, "retry_after": 0}] * 3]
+    worker = celery_worker(start, "celery_calls", box, redis_port, 3)
+    caller = start("-c", CALLS, box=box, REDIS_URL=redis_port.url)
+    assert caller.wait() == 0, caller.log + worker.log
+    names = [row["name"] for row in box.assistants()]
+    assert sorted(names) == sorted(["lost", "declined", *(f"many {number}" for number in range(45))])
+    assert len(set(re.findall(r"ForkPoolWorker-\d+", worker.log))) == 3, "all three worked"
+    times = sorted(request.received_at for request in box.seen)
+    assert min(late - early for early, late in zip(times, times[20:], strict=False)) >= 1.0, (
+        "20 in any 2 seconds, and half of them for what the machine was busy with"
+    )
+    assert "Retry in" in worker.log
+    assert worker.stop()[0] == 0
+    assert mishaps(worker.log) == []
+
+
+@NEEDS_CELERY
+def test_a_partition_whose_worker_is_killed_or_that_is_handed_out_twice_is_made_once(
+    box: Sandbox, redis_port: RedisServer, start: Start, tmp_path: Path
+) -> None:
+    file, items = items_in(tmp_path)
+    box.faults = SLOW
+    worker = celery_worker(start, "celery_partitions", box, redis_port, 5)
+    job = start(
+        *(sys.executable, str(RECIPES / "celery_partitions.py"), str(file), str(tmp_path)),
+        box=box,
+        REDIS_URL=redis_port.url,
+    )
+    get_stuck(box, tmp_path, job)
+    again = start(
+        "-c",
+        f"from celery_partitions import create_part\n"
+        f"print(create_part.delay({str(file)!r}, {str(tmp_path)!r}, 4, 1).get(), 'created')",
+        box=box,
+        REDIS_URL=redis_port.url,
+    )
+    worker.wait_for(r"Retry in .*JournalError.*1\.journal is in use")
+    os.kill(holder_of(tmp_path / "0.journal", worker), signal.SIGKILL)
+    box.faults = []
+    assert job.wait() == 0, job.log + worker.log
+    assert again.wait() == 0, again.log + worker.log
+
+    assert job.log.strip() == f"{ITEMS} created"
+    assert again.log.strip() == f"{sum(part_of(item) == 1 for item in items)} created"
+    verdict = box.judge(remembered(items, tmp_path))
+    assert (verdict.lost, verdict.duplicated, verdict.unexplained, verdict.wrong_id) == (0, 0, 0, 0)
+    assert verdict.created == len(box.assistants()) == ITEMS
+    assert "SIGKILL" in worker.log
+    assert worker.stop()[0] == 0
+    assert mishaps(worker.log) == []
+
+
+# --- a process pool -------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="finds the worker to be killed in /proc")
+def test_a_pool_whose_worker_is_killed_goes_on_elsewhere_and_makes_nothing_twice(
+    box: Sandbox, start: Start, tmp_path: Path
+) -> None:
+    file, items = items_in(tmp_path)
+    here, elsewhere, home = tmp_path / "here", tmp_path / "elsewhere", tmp_path / "home"
+    here.mkdir()
+    home.mkdir()
+    box.faults = SLOW
+    recipe = str(RECIPES / "process_pool.py")
+    first = start(sys.executable, recipe, str(file), str(here), box=box)
+    get_stuck(box, here, first)
+    os.kill(holder_of(here / "0.journal", first), signal.SIGKILL)
+    assert first.wait() != 0
+    box.faults = []
+
+    shutil.copytree(here, elsewhere)
+    for journal in elsewhere.iterdir():  # more than `timeout` has passed, so nothing of it can be under way
+        os.utime(journal, (time.time() - 120, time.time() - 120))
+    environment = environment_for(box.base_url, box.token)
+    second = Program([sys.executable, recipe, str(file), str(elsewhere)], environment, cwd=home)
+    try:
+        assert second.wait() == 0, second.log
+    finally:
+        second.kill()
+
+    said = re.findall(r"^(\d+) created, 0 failed, 0 unknown$", second.log, re.MULTILINE)
+    assert sum(map(int, said)) == ITEMS, second.log
+    assert len(said) == PARTS
+    verdict = box.judge(remembered(items, elsewhere))
+    assert (verdict.lost, verdict.duplicated, verdict.unexplained, verdict.wrong_id) == (0, 0, 0, 0)
+    assert verdict.created == len(box.assistants()) == ITEMS
+    assert not MISHAPS.search(second.log), second.log
