@@ -4,8 +4,8 @@ REDIS_URL=redis://... celery --app celery_partitions worker --pool prefork --con
 REDIS_URL=redis://... python celery_partitions.py ITEMS.jsonl FOLDER
 
 A task whose worker dies is done by another, from the same journal: what is missing is created, and nothing twice. One
-that Celery hands out twice waits until the other is done with the journal, and finds nothing left to do. What was under
-way when a worker died is looked for after `timeout` and two seconds. Why the partition follows from the name, what
+that Celery hands out twice asks again until the other is done with the journal, and finds nothing left to do. What was
+under way when a worker died is looked for after `timeout` and two seconds. Why the partition follows from the name, what
 exact="marker" is for, and why the 4 belongs to the job: see process_pool.py.
 """
 
@@ -24,7 +24,7 @@ app.conf.update(task_acks_late=True, task_reject_on_worker_lost=True)
 lisn = Lisn(timeout=5, rate_limit=RateLimit(100, per_seconds=1, redis=os.environ["REDIS_URL"]))
 
 
-@app.task(autoretry_for=(JournalError,), retry_backoff=True, max_retries=None)
+@app.task(autoretry_for=(JournalError,), default_retry_delay=5, max_retries=None)
 def create_part(items, folder, of, part):
     specs = map(json.loads, Path(items).read_bytes().splitlines())
     mine = [spec for spec in specs if crc32(spec["name"].encode()) % of == part]
