@@ -9,6 +9,8 @@ from .errors import ConfigurationError
 
 __all__ = ["RateLimit"]
 
+MOST = 1_000_000
+"""Requests of a window: each of them is remembered until it has left the window."""
 _SCHEMES = ("redis://", "rediss://", "unix://")
 
 
@@ -16,10 +18,11 @@ _SCHEMES = ("redis://", "rediss://", "unix://")
 class RateLimit:
     """A budget of requests: `AsyncLisn(rate_limit=RateLimit(600, per_seconds=60))`.
 
-    At most `requests` leave in any `per_seconds`, however they are cut. With a `burst` fewer follow each other
-    closely: at most `burst` in any `burst * per_seconds / requests` seconds, so 1 spaces them evenly; the rate is the
-    same. Everything that is sent counts, re-sends and the calls of bulk runs too, and is sent in its turn. A call that
-    could not go out before its `deadline` raises `APITimeoutError` instead, with nothing sent.
+    At most `requests` leave in any `per_seconds`. A `burst` is how many of them may leave at once, and changes nothing
+    in the rate: at most `burst` leave in any `burst * per_seconds / requests` seconds. So 1 spaces them evenly, and more
+    than `requests` lets those who were idle catch up. Everything that is sent counts, re-sends and the calls of bulk
+    runs too, and is sent in its turn. A call that could not go out before its `deadline` raises `APITimeoutError`
+    instead, with nothing sent.
 
     All loops and threads of a process share the budget of a client, and so do the copies that `with_options` makes.
     Another process has another: give `redis` (`redis://`, `rediss://`, `unix://`; extra `redis`), and all clients with
@@ -55,6 +58,12 @@ class RateLimit:
             redis = _checked(redis)
         if not isinstance(key, str) or not key:
             raise ConfigurationError(f"RateLimit: key must be a string that is not empty, not {key!r}")
+        most = requests if burst is None else burst
+        if most > MOST:
+            raise ConfigurationError(
+                f"RateLimit: {most} at once are too many to keep account of: give a burst"
+            )
+        positive_seconds("RateLimit: burst * per_seconds / requests", most * per_seconds / requests)
         self.__attrs_init__(requests, per_seconds, burst, redis=redis, key=key)  # type: ignore[attr-defined]
 
     def __repr__(self) -> str:

@@ -65,6 +65,7 @@ def test_a_rate_limit_is_a_value() -> None:
         (RateLimit(10, 1, burst=5), 5, 0.5),
         (RateLimit(10, 1, burst=20), 20, 2.0),
         (RateLimit(1, 86_400), 1, 86_400.0),
+        (RateLimit(10_000_000, 86_400, burst=100), 100, 0.864),
     ],
 )
 def test_a_burst_has_a_window_of_its_own_and_leaves_the_rate(
@@ -87,6 +88,9 @@ def test_a_burst_has_a_window_of_its_own_and_leaves_the_rate(
         ({"per_seconds": None}, "per_seconds must be a number of seconds above 0"),
         ({"burst": 0}, "burst must be a whole number of at least 1, not 0"),
         ({"burst": 2.0}, "burst must be a whole number"),
+        ({"requests": 1_000_001}, "1000001 at once are too many to keep account of: give a burst"),
+        ({"burst": 10**7}, "10000000 at once are too many"),
+        ({"burst": 10**6, "per_seconds": 1e8}, "burst * per_seconds / requests must be a number of seconds"),
         ({"redis": "localhost:6379"}, "redis must be a URL that begins with redis://"),
         ({"redis": "http://localhost"}, "redis must be a URL that begins with redis://"),
         ({"redis": 6379}, "redis must be a URL, not int"),
@@ -222,6 +226,32 @@ def test_a_pause_holds_the_queue_and_ends_the_wait_of_whoever_has_no_time(clock:
         pause.extend(1020)  # asked for while the first one sleeps
         assert await first is None
         assert clock.now == 1020
+
+    clock.run(main())
+
+
+def test_whoever_is_first_and_finds_that_others_were_faster_does_not_wait_beyond_its_time(
+    clock: Clock,
+) -> None:
+    async def main() -> None:
+        gate, here, pause = permits(1, 10)
+        elsewhere = Queue()  # as of another loop
+        assert await gate.take(here, math.inf) is None
+        faster = asyncio.create_task(gate.take(here, math.inf))
+        await asyncio.sleep(0)
+        said = await gate.take(elsewhere, 1015)
+        assert clock.now == 1010
+        assert said is not None
+        assert "10.0 s more" in said
+        assert await faster is None
+        asked = asyncio.create_task(gate.take(here, 1025))
+        await asyncio.sleep(1)
+        pause.extend(1060)
+        said = await asked
+        assert clock.now == 1020
+        assert said is not None
+        assert "40.0 s more" in said
+        assert here.waiting == elsewhere.waiting == 0
 
     clock.run(main())
 

@@ -24,8 +24,8 @@ from .conftest import MISHAPS, RECIPES, WITHIN, Program, Start, environment_for,
 
 NEEDS_CELERY = needs("celery", "redis", "pyrate_limiter")
 PARTS, ITEMS = 4, 120
-SLOW = [{"do": "drip", "seconds": 0.3, "operation": "create", "times": None}]
-STUCK = [
+SLOW: list[Any] = [{"do": "drip", "seconds": 0.3, "operation": "create", "times": None}]
+STUCK: list[Any] = [
     {"do": "hang", "when": "after", "operation": "create", "times": 8},
     {"do": "hang", "when": "before", "operation": "create", "times": None},
 ]

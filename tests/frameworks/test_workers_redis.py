@@ -7,20 +7,26 @@ import gc
 import logging
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lisn_async import APIStatusError, AsyncLisn, ConfigurationError, RateLimit
-from lisn_async.sandbox import Sandbox
-from lisn_sync import Lisn
+from lisn_async import sandbox as async_sandbox
+from lisn_sync import Lisn, Sandbox
 from tests.fix_redis import RedisServer
 
 from .conftest import MISHAPS, Start, needs
 
 pytestmark = needs("redis", "pyrate_limiter")
+
+
+@pytest.fixture
+def box() -> Iterator[Sandbox]:
+    with Sandbox() as box:
+        yield box
 
 
 def client_of(box: Any, limit: RateLimit, **more: Any) -> AsyncLisn:
@@ -54,17 +60,13 @@ asyncio.run(main())
 """
 
 
-def test_processes_keep_to_the_limit_jointly(
-    lisn_sandbox: Any, redis_server: RedisServer, start: Start
-) -> None:
+def test_processes_keep_to_the_limit_jointly(box: Sandbox, redis_server: RedisServer, start: Start) -> None:
     limit = RateLimit(20, 0.5)
-    workers = [
-        start("-c", WORKER, "20", "0.5", "25", box=lisn_sandbox, REDIS=redis_server.url) for _ in range(3)
-    ]
+    workers = [start("-c", WORKER, "20", "0.5", "25", box=box, REDIS=redis_server.url) for _ in range(3)]
     for worker in workers:
         assert worker.wait() == 0, worker.log
         assert not MISHAPS.search(worker.log), worker.log
-    times = sorted(request.received_at for request in lisn_sandbox.seen)
+    times = sorted(request.received_at for request in box.seen)
     assert len(times) == 75
     # As in test_rate_limit.py: half a window for what the machine was busy with between a permit and an arrival.
     assert min(late - early for early, late in zip(times, times[limit.most :], strict=False)) >= 0.25
@@ -72,15 +74,13 @@ def test_processes_keep_to_the_limit_jointly(
 
 
 def test_a_pause_that_the_service_asks_one_worker_for_holds_all(
-    lisn_sandbox: Any, redis_server: RedisServer, start: Start
+    box: Sandbox, redis_server: RedisServer, start: Start
 ) -> None:
-    lisn_sandbox.faults = [{"status": 429, "retry_after": 2, "skip": 60}]
-    workers = [
-        start("-c", WORKER, "50", "1", "60", box=lisn_sandbox, REDIS=redis_server.url) for _ in range(3)
-    ]
+    box.faults = [{"status": 429, "retry_after": 2, "skip": 60}]
+    workers = [start("-c", WORKER, "50", "1", "60", box=box, REDIS=redis_server.url) for _ in range(3)]
     for worker in workers:
         assert worker.wait() == 0, worker.log
-    seen = sorted(lisn_sandbox.seen, key=lambda request: request.received_at)
+    seen = sorted(box.seen, key=lambda request: request.received_at)
     (declined,) = [place for place, request in enumerate(seen) if request.status == 429]
     began = seen[declined].received_at
     after = [request for request in seen if request.received_at > began + 0.5]
@@ -91,7 +91,7 @@ def test_a_pause_that_the_service_asks_one_worker_for_holds_all(
 
 @pytest.mark.parametrize("fault", [{"status": 429}, {"status": 429, "retry_after": 1}])
 async def test_a_client_waits_for_what_another_was_told(
-    sandbox: Sandbox, redis_server: RedisServer, fault: dict[str, float]
+    sandbox: async_sandbox.Sandbox, redis_server: RedisServer, fault: dict[str, float]
 ) -> None:
     limit = RateLimit(1000, 1, redis=redis_server.url)
     async with client_of(sandbox, limit, max_retries=0) as told, client_of(sandbox, limit) as other:
@@ -104,7 +104,9 @@ async def test_a_client_waits_for_what_another_was_told(
     assert waited.received_at - declined.received_at >= fault.get("retry_after", 0.5) - 0.01
 
 
-async def test_the_later_end_of_two_pauses_wins(sandbox: Sandbox, redis_server: RedisServer) -> None:
+async def test_the_later_end_of_two_pauses_wins(
+    sandbox: async_sandbox.Sandbox, redis_server: RedisServer
+) -> None:
     async with client_of(sandbox, RateLimit(1000, 1, redis=redis_server.url, key="jobs")) as client:
         permits = client._calls.traffic.permits
         assert permits is not None
@@ -114,7 +116,7 @@ async def test_the_later_end_of_two_pauses_wins(sandbox: Sandbox, redis_server: 
 
 
 async def test_other_numbers_are_another_budget_and_the_same_pause(
-    sandbox: Sandbox, redis_server: RedisServer
+    sandbox: async_sandbox.Sandbox, redis_server: RedisServer
 ) -> None:
     narrow, wide = RateLimit(1, 3600, redis=redis_server.url), RateLimit(3, 3600, redis=redis_server.url)
     async with client_of(sandbox, narrow) as one, client_of(sandbox, wide, max_retries=0) as two:
@@ -143,7 +145,7 @@ def quickly_forgiving(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_without_redis_calls_go_on_and_it_is_said_once(
-    sandbox: Sandbox, redis_folder: Path, caplog: pytest.LogCaptureFixture
+    sandbox: async_sandbox.Sandbox, redis_folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     limit = RateLimit(10, 0.3, redis=f"unix://:hunter2@{redis_folder}/redis.sock")
     async with client_of(sandbox, limit) as client:
@@ -158,7 +160,7 @@ async def test_without_redis_calls_go_on_and_it_is_said_once(
 
 @pytest.mark.parametrize("outage", [RedisServer.stop, RedisServer.hold_still])
 async def test_redis_that_goes_and_comes_back_is_left_and_used_again(
-    sandbox: Sandbox,
+    sandbox: async_sandbox.Sandbox,
     redis_server: RedisServer,
     quickly_forgiving: None,
     caplog: pytest.LogCaptureFixture,
@@ -183,8 +185,25 @@ async def test_redis_that_goes_and_comes_back_is_left_and_used_again(
     assert redis_server.connections() == 0
 
 
+def test_redis_that_is_started_anew_in_the_middle_costs_workers_no_call(
+    box: Sandbox, redis_server: RedisServer, start: Start
+) -> None:
+    workers = [
+        start("-c", WORKER, "30", "0.3", "90", box=box, REDIS=redis_server.url, LISN_LOG="info")
+        for _ in range(2)
+    ]
+    box.received(40)
+    redis_server.stop()
+    redis_server.start()
+    for worker in workers:
+        assert worker.wait() == 0, worker.log
+        assert worker.log.count("not shared") <= 1, "said once for an outage, if it was noticed at all"
+        assert not MISHAPS.search(worker.log.replace("WARNING", "")), worker.log
+    assert len(box.seen) == 180
+
+
 async def test_scripts_that_redis_forgot_are_told_to_it_again(
-    sandbox: Sandbox, redis_server: RedisServer, caplog: pytest.LogCaptureFixture
+    sandbox: async_sandbox.Sandbox, redis_server: RedisServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with client_of(sandbox, RateLimit(1000, 60, redis=redis_server.url)) as client:
         await client.assistants.list()
@@ -195,7 +214,7 @@ async def test_scripts_that_redis_forgot_are_told_to_it_again(
 
 
 async def test_a_key_that_is_something_else_stops_no_call(
-    sandbox: Sandbox, redis_server: RedisServer, caplog: pytest.LogCaptureFixture
+    sandbox: async_sandbox.Sandbox, redis_server: RedisServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     redis_server.ask("SET", "lisn:permits:10/1000", "not a window")
     async with client_of(sandbox, RateLimit(10, 1, redis=redis_server.url)) as client:
@@ -204,7 +223,7 @@ async def test_a_key_that_is_something_else_stops_no_call(
 
 
 async def test_a_password_is_used_and_a_wrong_one_is_not_shown(
-    sandbox: Sandbox, redis_folder: Path, caplog: pytest.LogCaptureFixture
+    sandbox: async_sandbox.Sandbox, redis_folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     server = RedisServer(redis_folder, password="hunter2")
     server.start()
@@ -252,7 +271,7 @@ except ConfigurationError as error:
 
 
 async def test_permits_of_a_time_to_come_are_not_waited_for(
-    sandbox: Sandbox, redis_server: RedisServer
+    sandbox: async_sandbox.Sandbox, redis_server: RedisServer
 ) -> None:
     """So it looks when the clock of Redis was put back by an hour."""
     key = "lisn:permits:3/400"
@@ -266,7 +285,7 @@ async def test_permits_of_a_time_to_come_are_not_waited_for(
 
 
 async def test_what_is_kept_in_redis_is_cleared_and_vanishes(
-    sandbox: Sandbox, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+    sandbox: async_sandbox.Sandbox, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("lisn_async._shared_permits.TIDY", 0.05)
     async with client_of(sandbox, RateLimit(5, 0.1, redis=redis_server.url)) as client:
@@ -278,10 +297,10 @@ async def test_what_is_kept_in_redis_is_cleared_and_vanishes(
 
 @pytest.mark.parametrize("kind", ["asyncio", "uvloop"])
 def test_each_loop_has_its_connection_and_closes_it_with_the_client_or_with_itself(
-    lisn_sandbox: Any, redis_server: RedisServer, kind: str
+    box: Sandbox, redis_server: RedisServer, kind: str
 ) -> None:
     factory = asyncio.new_event_loop if kind == "asyncio" else pytest.importorskip("uvloop").new_event_loop
-    client = client_of(lisn_sandbox, RateLimit(1000, 60, redis=redis_server.url))
+    client = client_of(box, RateLimit(1000, 60, redis=redis_server.url))
 
     async def calls(*, close: bool) -> int:
         await asyncio.gather(*(client.assistants.list() for _ in range(10)))
@@ -322,26 +341,26 @@ print("closed")
 
 
 def test_forked_children_have_their_own_connection_and_leave_the_parents_alone(
-    lisn_sandbox: Any, redis_server: RedisServer, start: Start
+    box: Sandbox, redis_server: RedisServer, start: Start
 ) -> None:
-    program = start("-c", FORKED, box=lisn_sandbox, REDIS=redis_server.url, LISN_LOG="info")
+    program = start("-c", FORKED, box=box, REDIS=redis_server.url, LISN_LOG="info")
     assert program.wait() == 0, program.log
     assert "closed" in program.log
     assert "not shared" not in program.log
-    assert sets(redis_server, "lisn:permits:1000/60000") == len(lisn_sandbox.seen) == 9
+    assert sets(redis_server, "lisn:permits:1000/60000") == len(box.seen) == 9
     assert not [line for line in program.log.splitlines() if MISHAPS.search(line) and "fork()" not in line]
 
 
-def test_the_blocking_client_shares_the_window_too(lisn_sandbox: Any, redis_server: RedisServer) -> None:
+def test_the_blocking_client_shares_the_window_too(box: Sandbox, redis_server: RedisServer) -> None:
     limit = RateLimit(1000, 60, redis=redis_server.url)
-    with Lisn(lisn_sandbox.token, base_url=lisn_sandbox.base_url, rate_limit=limit) as client:
+    with Lisn(box.token, base_url=box.base_url, rate_limit=limit) as client:
         client.assistants.list()
     assert sets(redis_server, "lisn:permits:1000/60000") == 1
     assert redis_server.connections() == 0
 
 
 async def test_calls_cancelled_while_they_ask_redis_disturb_nobody(
-    sandbox: Sandbox, redis_server: RedisServer, caplog: pytest.LogCaptureFixture
+    sandbox: async_sandbox.Sandbox, redis_server: RedisServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with client_of(sandbox, RateLimit(10_000, 60, redis=redis_server.url)) as client:
         for turn in range(60):
