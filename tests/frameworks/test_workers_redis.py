@@ -202,6 +202,19 @@ def test_redis_that_is_started_anew_in_the_middle_costs_workers_no_call(
     assert len(box.seen) == 180
 
 
+@pytest.mark.parametrize("forget", [lambda server: server.ask("FLUSHALL"), RedisServer.stop])
+async def test_what_this_process_sent_counts_even_if_redis_knows_nothing_of_it(
+    sandbox: async_sandbox.Sandbox, redis_server: RedisServer, forget: Callable[[RedisServer], None]
+) -> None:
+    limit = RateLimit(1, 3600, redis=redis_server.url)
+    async with client_of(sandbox, limit, deadline=10, max_retries=0) as client:
+        await client.assistants.list()
+        forget(redis_server)
+        with pytest.raises(TimeoutError, match="rate limit"):
+            await client.assistants.list()
+    assert len(sandbox.seen) == 1
+
+
 async def test_scripts_that_redis_forgot_are_told_to_it_again(
     sandbox: async_sandbox.Sandbox, redis_server: RedisServer, caplog: pytest.LogCaptureFixture
 ) -> None:
