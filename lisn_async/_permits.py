@@ -97,7 +97,7 @@ class Permits:
         if limit.redis is not None:
             from ._shared_permits import SharedWindow  # pyrate-limiter and redis, for whoever has them
 
-            self._shared = SharedWindow(limit, self._window, pause)
+            self._shared = SharedWindow(limit, self._window)
 
     async def take(self, queue: Queue, by: float) -> str | None:
         """Return when a request may be sent, None, or why it cannot be by this moment of the monotonic clock."""

@@ -1,8 +1,10 @@
 """Permits that the clients of many processes share through Redis, and the pause that holds all of them.
 
-The window is pyrate-limiter's: a sorted set with a line for each permit of late, asked and written by one script, so
-that no two clients get the same one. Two things are added to it. It is asked at the time that Redis has, whatever
-the clocks of the machines say. And beside it stands a key that exists for as long as the service asked for silence.
+pyrate-limiter runs what decides: `SlidingLog`, one of its algorithms but for two things that many machines need. The
+time is that of Redis, read where it decides: whatever clock a client has, and however late it asks, none is let out
+too early. And beside the permits stands a key that exists for as long as the service asked for silence. (Its own log
+takes the time from the client, and does not count what has a later one: a client that was held up for 50 ms got
+permits that the others had used. Its GCRA lets `requests` and a burst of as many out in one window.)
 
 Redis is a courtesy to the service, not a condition of the call: if it does not answer soon, this process goes by its
 own window, says so once, and asks again later.
@@ -15,8 +17,8 @@ import contextlib
 import os
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from math import ceil, inf
-from typing import TYPE_CHECKING, cast
+from math import ceil
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 from weakref import WeakSet
 
 import attrs
@@ -27,11 +29,10 @@ from .errors import ConfigurationError
 from .rate_limit import RateLimit, without_password
 
 try:
-    from pyrate_limiter import Decision, Rate, RateItem, RedisBucket
+    from pyrate_limiter import Decision, Rate, RateItem, RedisStateStore, StateAlgorithm, StateBucket
     from redis.asyncio import Redis
     from redis.asyncio.retry import Retry
     from redis.backoff import NoBackoff
-    from redis.exceptions import NoScriptError
 except ImportError as absent:
     raise ConfigurationError(
         f"RateLimit: redis needs the packages redis and pyrate-limiter: pip install 'lisn[redis]' ({absent})"
@@ -39,50 +40,81 @@ except ImportError as absent:
 
 if TYPE_CHECKING:
     from ._permits import Window
-    from ._retry import Pause
 
 PATIENCE = 0.4
 """Seconds that Redis has to answer."""
 GRUDGE = 5.0
 """Seconds for which it is not asked after it did not."""
-TIDY = 5.0
-"""Seconds between two looks at its clock, and two clearings of what has left the window, at least."""
-PRECISE = 0.01
-"""Seconds within which an answer about the time is good enough."""
 SHORT_PAUSE = 0.5
 """Seconds that all wait when the service declines and does not say for how long."""
 
 EXTEND = "if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[1]) then redis.call('SET', KEYS[1], '', 'PX', ARGV[1]) end"
 
 
-@attrs.define
+TAKE = """
+local left = redis.call('PTTL', ARGV[7])
+if left > 0 then
+    return {0, left}
+end
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+local most, window = tonumber(ARGV[5]), tonumber(ARGV[6])
+if redis.call('LLEN', KEYS[1]) >= most then
+    local wait = redis.call('LINDEX', KEYS[1], -1) + window - now
+    if wait > 0 and wait <= window then
+        return {0, math.ceil(wait / 1000)}
+    end
+end
+redis.call('LPUSH', KEYS[1], string.format('%.0f', now))
+redis.call('LTRIM', KEYS[1], 0, most - 1)
+redis.call('PEXPIRE', KEYS[1], ARGV[3])
+return {-1, 0}
+"""
+"""The last permits, the newest first, in microseconds. One of more than a window to come is of a clock that was put
+back since: it is not waited for. As pyrate-limiter has it, {-1, 0} is yes, and {0, n} come back in n milliseconds.
+"""
+
+
+class SlidingLog(StateAlgorithm):
+    """At most so many in any window, and none while there is a pause."""
+
+    def __init__(self, most: int, seconds: float, pause_key: str) -> None:
+        self._arguments = [most, ceil(seconds * 1_000_000), pause_key]
+
+    def redis_script(self) -> str:
+        return TAKE
+
+    def redis_args(self, rates: list[Rate]) -> list[Any]:
+        return self._arguments
+
+    def initial(self, rates: list[Rate]) -> tuple[float, ...]:
+        raise NotImplementedError  # as the next: it runs in Redis only
+
+    def step(self, *_: object) -> NoReturn:
+        raise NotImplementedError
+
+
+@attrs.frozen
 class Link:
     """The connection of one event loop."""
 
     redis: Redis
+    bucket: StateBucket
     keeper: AsyncGenerator[None, None]
-    bucket: RedisBucket | None = None
-    ahead: float = 0.0
-    """Milliseconds by which the clock of Redis is ahead of our monotonic one."""
-    is_tidy_until: float = 0.0
-
-    def now(self) -> int:
-        """Milliseconds, as Redis has them."""
-        return int(time.monotonic() * 1000 + self.ahead)
 
 
 class SharedWindow:
     """The window of all clients with the same key and numbers, beside the one of this process."""
 
-    def __init__(self, limit: RateLimit, window: Window, pause: Pause) -> None:
+    def __init__(self, limit: RateLimit, window: Window) -> None:
         assert limit.redis is not None
         self._url = limit.redis
         self._window = window
-        self._pause = pause
-        self._rate = Rate(limit.most, ceil(limit.seconds * 1000))
-        # Other numbers have other permits: a window that is shorter would clear away what a longer one must know.
-        self._permits_key = f"{limit.key}:permits:{self._rate.limit}/{self._rate.interval}"
-        self._pause_key = f"{limit.key}:pause"
+        self._pause_key = f"{{{limit.key}}}:pause"  # braces: a cluster keeps both in one place
+        # Others have other numbers, and so another list: a shorter one would not tell what a longer one must know.
+        self._permits_key = f"{{{limit.key}}}:permits:{limit.most}/{limit.seconds:g}"
+        self._algorithm = SlidingLog(limit.most, limit.seconds, self._pause_key)
+        self._lifetime = ceil(limit.seconds * 1000) + 60_000
         self._links: dict[asyncio.AbstractEventLoop, Link] = {}
         self._not_before = 0.0
         self._is_lost = False
@@ -138,49 +170,9 @@ class SharedWindow:
         return answer
 
     async def _ask(self) -> float:
-        link = await self._link()
-        if (left := await link.redis.pttl(self._pause_key)) > 0:
-            self._pause.extend(
-                time.monotonic() + left / 1000
-            )  # for those who ask how long it takes, and do not queue
-            return float(left / 1000)
-        try:
-            return await self._put(link)
-        except NoScriptError:  # Redis was started anew
-            link.bucket = None
-            return await self._put(link)
-
-    async def _put(self, link: Link) -> float:
-        is_tidy = link.bucket is not None and time.monotonic() < link.is_tidy_until
-        if not is_tidy:
-            await self._learn_the_time(link)
-        if link.bucket is None:
-            link.bucket = await RedisBucket.init([self._rate], link.redis, self._permits_key)
-        decision = await cast("Awaitable[Decision]", link.bucket.put_decision(RateItem("permit", link.now())))
-        if not is_tidy:
-            await self._tidy(link, link.bucket)
-        if decision.allowed:
-            return 0.0
-        # A permit may be of a time that is yet to come, if the clock of Redis was put back: it is not waited for.
-        return min(max(decision.retry_after_ms or 0, 1), self._rate.interval + 1) / 1000
-
-    async def _learn_the_time(self, link: Link) -> None:
-        """Ask for the time of Redis: again if that took long, for it is right within half of what it took."""
-        least = inf
-        for _ in range(3):
-            began = time.monotonic()
-            seconds, microseconds = await link.redis.time()
-            took = time.monotonic() - began
-            if took < least:
-                least, link.ahead = took, (seconds - began - took / 2) * 1000 + microseconds / 1000
-            if took < PRECISE:
-                break
-
-    async def _tidy(self, link: Link, bucket: RedisBucket) -> None:
-        """Clear what has left the window, and have all of it vanish some time after the last client."""
-        await cast("Awaitable[int]", bucket.leak(link.now()))
-        await link.redis.pexpire(self._permits_key, 2 * self._rate.interval + int(3000 * TIDY))
-        link.is_tidy_until = time.monotonic() + TIDY
+        bucket = (await self._link()).bucket
+        decision = await cast("Awaitable[Decision]", bucket.put_decision(RateItem("permit", 0)))
+        return 0.0 if decision.allowed else max(1, decision.retry_after_ms or 0) / 1000
 
     async def _extend(self, milliseconds: int) -> float:
         link = await self._link()
@@ -194,7 +186,9 @@ class SharedWindow:
         link = self._links.get(loop)
         if link is None:
             redis = self._connection()
-            link = Link(redis, _keep(redis))
+            store = RedisStateStore(redis, self._permits_key, self._lifetime)
+            rates = [Rate(1, 1)]  # the numbers are the algorithm's
+            link = Link(redis, StateBucket(rates, self._algorithm, store), _keep(redis))
             await anext(link.keeper)  # does not suspend: no second one can be made meanwhile
             for ended in [other for other in list(self._links) if other.is_closed()]:
                 self._links.pop(ended, None)  # closed with its loop
