@@ -289,15 +289,16 @@ class Calls:
             while wait := self.pause_left():
                 if time.monotonic() + wait >= min(ends, sent_by):
                     why = f"the service asks for a pause of {wait:.1f} s, which is too long"
-                    return _unsent("timeout", why), None
+                    return _unsent("timeout", why, wait if ends <= sent_by else None), None
                 await asyncio.sleep(wait)
             bearer = self.traffic.tokens.now or await self._new_token(pool, ends, acted=acted)
             if isinstance(bearer, Broken):
                 return bearer, None
             if self.traffic.permits is not None:
-                too_long = await self.traffic.permits.take(pool.queue, min(ends, sent_by))
-                if too_long is not None:
-                    return _unsent("timeout", too_long), None
+                permits = self.traffic.permits
+                if (too_long := await permits.take(pool.queue, min(ends, sent_by))) is not None:
+                    why = permits.why(too_long)
+                    return _unsent("timeout", why, too_long if ends <= sent_by else None), None
             if about_to_send is not None:
                 await about_to_send()
             seconds = self.settings.timeout
@@ -326,7 +327,12 @@ class Calls:
             return Broken(happened=Happened.UNSENT, kind=kind, why=why, cause=error)
 
     def _judge_broken(self, request: Request[T], what: Broken, number: int, *, acted: bool) -> Tried[T]:
-        attempt = Attempt(method=request.method, happened=what.happened, acted_before=acted)
+        attempt = Attempt(
+            method=request.method,
+            happened=what.happened,
+            retry_after=what.retry_after,
+            acted_before=acted,
+        )
         unknown = acted or may_have_acted(attempt)
         error = self._error(_KINDS[what.kind], request, what.why, number, unknown=unknown)
         return Tried(attempt=attempt, error=error, cause=what.cause)
@@ -408,5 +414,5 @@ def _succeeded(method: str, status: int) -> Attempt:
     return Attempt(method=method, happened=Happened.REPLIED, status=status)
 
 
-def _unsent(kind: Kind, why: str) -> Broken:
-    return Broken(happened=Happened.UNSENT, kind=kind, why=why)
+def _unsent(kind: Kind, why: str, retry_after: float | None = None) -> Broken:
+    return Broken(happened=Happened.UNSENT, kind=kind, why=why, retry_after=retry_after)

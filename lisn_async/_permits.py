@@ -99,25 +99,36 @@ class Permits:
 
             self._shared = SharedWindow(limit, self._window)
 
-    async def take(self, queue: Queue, by: float) -> str | None:
-        """Return when a request may be sent, None, or why it cannot be by this moment of the monotonic clock."""
-        wait = self._window.seconds_until(queue.waiting)
+    async def take(self, queue: Queue, by: float) -> float | None:
+        """Return when a request may be sent, None; or at once the seconds that it would have to wait, beyond `by`.
+
+        `by` is a moment of the monotonic clock.
+        """
+        wait = self._soonest(queue.waiting)
         if time.monotonic() + wait >= by:
-            return self._too_long(wait)
+            return wait
         queue.waiting += 1
         try:
             if not await queue.acquire(by):
-                return self._too_long(self._window.seconds_until(queue.waiting - 1))
+                return self._soonest(queue.waiting - 1)
             try:
                 while wait := await self._seconds_to_wait():
                     if time.monotonic() + wait >= by:
-                        return self._too_long(wait)
+                        return wait
                     await asyncio.sleep(wait)
             finally:
                 queue.release()
         finally:
             queue.waiting -= 1
         return None
+
+    def why(self, wait: float) -> str:
+        """What to tell whoever cannot wait so long."""
+        limit = self._limit
+        numbers = f"{limit.requests} requests in {limit.per_seconds:g} s"
+        if limit.burst is not None:
+            numbers += f", at most {limit.burst} at once"
+        return f"the rate limit of this client ({numbers}), or a pause, lets it out in {wait:.1f} s, which is too long"
 
     async def declined(self, seconds: float | None) -> None:
         """Tell all who share the permits that the service asks for a pause; None if it does not say how long."""
@@ -136,14 +147,9 @@ class Permits:
             return pause or self._window.take()
         return await self._shared.take()
 
-    def _too_long(self, wait: float) -> str:
-        limit = self._limit
-        own = f"{limit.requests} requests in {limit.per_seconds:g} s"
-        if limit.burst is not None:
-            own += f", at most {limit.burst} at once"
-        return (
-            f"the rate limit of this client ({own}) or a pause asks for {wait:.1f} s more, which is too long"
-        )
+    def _soonest(self, ahead: int) -> float:
+        """Seconds that it takes at least, as far as this process knows, if so many go first."""
+        return max(self._pause.seconds_left(time.monotonic()), self._window.seconds_until(ahead))
 
 
 _live: WeakSet[Window] = WeakSet()

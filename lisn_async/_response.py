@@ -68,12 +68,14 @@ class Broken:
     """An attempt, or the body of its reply, that ended without a usable reply.
 
     `kind` says which family of errors it belongs to, `why` is one line of ours: what aiohttp says
-    may hold a proxy's password.
+    may hold a proxy's password. `retry_after` is how many seconds it should have waited for, where the call has no
+    time for that.
     """
 
     happened: Happened
     kind: Kind
     why: str
+    retry_after: float | None = None
     cause: BaseException | None = attrs.field(default=None, repr=False)
 
 
