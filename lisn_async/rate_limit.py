@@ -27,7 +27,8 @@ class RateLimit:
     All loops and threads of a process share the budget of a client, and so do the copies that `with_options` makes.
     Another process has another: give `redis` (`redis://`, `rediss://`, `unix://`; extra `redis`), and all clients with
     the same `key` and the same numbers share one, on whatever machines. Then a pause that the service asks one of
-    them for holds all with that `key`. While Redis cannot be reached each process keeps to the numbers by itself.
+    them for holds all with that `key`. A request asks Redis once, so keep it near. While it cannot be reached each
+    process keeps to the numbers by itself, and says so once, as a warning of the logger `lisn`.
 
     Raises `ConfigurationError` for whatever cannot work.
     """

@@ -374,9 +374,7 @@ async def test_a_call_that_cannot_go_out_before_its_deadline_is_not_sent(sandbox
         budget = client._calls.traffic.budget.tokens
         with pytest.raises(APITimeoutError) as caught:
             await client.with_options(deadline=20).assistants.create(SPEC)
-    assert "the rate limit of this client (1 requests in 30 s), or a pause, lets it out in " in str(
-        caught.value
-    )
+    assert "the rate limit of this client (1 in 30 s), or a pause, lets it out in " in str(caught.value)
     assert (caught.value.outcome_unknown, caught.value.attempts) == (False, 1), "trying again is of no use"
     assert client._calls.traffic.budget.tokens == budget
     assert len(sandbox.seen) == 1

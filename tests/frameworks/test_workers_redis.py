@@ -219,6 +219,21 @@ def test_redis_that_is_started_anew_in_the_middle_costs_workers_no_call(
     assert len(box.seen) == 180
 
 
+async def test_a_loop_that_stood_still_does_not_take_redis_for_slow(
+    sandbox: async_sandbox.Sandbox, redis_server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with client_of(sandbox, RateLimit(1000, 60, redis=redis_server.url)) as client:
+        await client.assistants.list()
+        redis_server.hold_still()
+        call = asyncio.create_task(client.assistants.list())
+        await asyncio.sleep(0.05)  # it has asked by now, or will ask when this loop stands still no longer
+        redis_server.go_on()
+        time.sleep(1)
+        await call
+    assert warnings_of(caplog.records) == []
+    assert permits(redis_server, "{lisn}:permits:1000/60") >= 2
+
+
 @pytest.mark.parametrize("forget", [lambda server: server.ask("FLUSHALL"), RedisServer.stop])
 async def test_what_this_process_sent_counts_even_if_redis_knows_nothing_of_it(
     sandbox: async_sandbox.Sandbox, redis_server: RedisServer, forget: Callable[[RedisServer], None]
