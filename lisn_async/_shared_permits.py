@@ -77,7 +77,7 @@ back since: it is not waited for. As pyrate-limiter has it, {-1, 0} is yes, and 
 """
 
 
-class SlidingLog(StateAlgorithm):
+class SlidingLog(StateAlgorithm):  # type: ignore[misc, unused-ignore]  # Any, where it is not installed
     """At most so many in any window, and none while there is a pause."""
 
     def __init__(self, most: int, seconds: float, pause_key: str) -> None:
