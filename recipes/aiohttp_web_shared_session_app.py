@@ -14,7 +14,9 @@ SESSION, LISN = web.AppKey("session", ClientSession), web.AppKey("lisn", AsyncLi
 
 async def clients(app: web.Application):
     async with ClientSession() as app[SESSION]:
-        app[LISN] = AsyncLisn(session=app[SESSION])  # borrowed: it is never told the token, and not closed by us
+        app[LISN] = AsyncLisn(
+            session=app[SESSION]
+        )  # borrowed: it is never told the token, and not closed by us
         yield
 
 

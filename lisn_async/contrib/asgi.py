@@ -29,8 +29,8 @@ class CancelOnDisconnect:
     to the server: background tasks run to their end. WebSockets and the lifespan pass through.
 
     That the caller has gone is known only behind the request's body, of which one message is read ahead and no more.
-    So an application that leaves the body of a large upload unread is not cancelled, and neither is one that has not
-    asked for a body announced with `Expect: 100-continue`.
+    So an application is not cancelled while it leaves a body unread that came in several, or that the caller announced
+    with `Expect: 100-continue`.
     """
 
     def __init__(self, app: App) -> None:

@@ -32,6 +32,7 @@ class Relay:
         self.gate.set()
         self.open: set[asyncio.StreamWriter] = set()
         """The connections that the backend holds."""
+        self._ended = asyncio.Event()
 
     @property
     def base_url(self) -> str:
@@ -56,6 +57,13 @@ class Relay:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
+    async def deserted(self) -> None:
+        """Nothing, once the backend holds no connection."""
+        async with asyncio.timeout(WITHIN):
+            while self.open:
+                self._ended.clear()
+                await self._ended.wait()
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.open.add(writer)
         there_reader, there = await asyncio.open_connection("127.0.0.1", self._to)
@@ -74,6 +82,7 @@ class Relay:
             for one in (writer, there):
                 one.close()
             self.open.discard(writer)
+            self._ended.set()
 
 
 async def _pump(source: asyncio.StreamReader, to: asyncio.StreamWriter, gate: asyncio.Event) -> None:
@@ -136,6 +145,7 @@ class Backend:
     program: Program
     port: int
     reports: TextIO
+    is_hypercorn: bool
 
     async def send(self, sent: bytes) -> Caller:
         """A request that is under way."""
@@ -185,10 +195,8 @@ async def backend(start: Start, *command: str, box: Any, **more: str) -> AsyncIt
         finally:
             os.close(writing)
         port = int((await asyncio.to_thread(program.wait_for, RUNNING))[1])
-        yield Backend(program, port, reports)
+        yield Backend(program, port, reports, is_hypercorn=command[0] == "hypercorn")
 
 
 def without_sockets(report: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in report.items() if name != "peers"}
-
-
