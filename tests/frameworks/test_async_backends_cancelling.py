@@ -22,12 +22,17 @@ APP, DECORATED = "tests.frameworks.edges_app:app", "tests.frameworks.edges_app:w
 
 SERVERS = [
     pytest.param(
-        ("uvicorn", APP, *UVICORN, "--http", "httptools"), id="uvicorn-httptools", marks=needs("uvicorn")
+        ("uvicorn", APP, *UVICORN, "--http", "httptools"),
+        id="uvicorn-httptools",
+        marks=needs("starlette", "uvicorn"),
     ),
-    pytest.param(("uvicorn", DECORATED, *UVICORN, "--http", "h11"), id="uvicorn-h11", marks=needs("uvicorn")),
-    pytest.param(("hypercorn", APP, *HYPERCORN), id="hypercorn", marks=needs("hypercorn")),
+    pytest.param(
+        ("uvicorn", DECORATED, *UVICORN, "--http", "h11"),
+        id="uvicorn-h11",
+        marks=needs("starlette", "uvicorn"),
+    ),
+    pytest.param(("hypercorn", APP, *HYPERCORN), id="hypercorn", marks=needs("starlette", "hypercorn")),
 ]
-pytestmark = [needs("starlette")]
 
 
 @pytest.fixture(params=SERVERS)
@@ -377,6 +382,7 @@ async def test_twice_around_an_application_is_no_more_than_once() -> None:
     assert task.cancelling() == 0
 
 
+@needs("starlette", "httpx")
 @pytest.mark.filterwarnings("ignore:Using `httpx` with")
 @pytest.mark.parametrize("path", ["/limited", "/upload", "/failing"])
 def test_the_frameworks_own_test_client_works_with_it(path: str) -> None:

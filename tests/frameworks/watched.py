@@ -20,6 +20,7 @@ import signal
 import socket
 import sys
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -68,9 +69,9 @@ def name_of(task: asyncio.Task[Any]) -> str:
 def peers() -> list[int]:
     """The port at the other end of every connected TCP socket."""
     found = []
-    for entry in os.listdir("/proc/self/fd"):
+    for entry in Path("/proc/self/fd").iterdir():
         try:
-            looked_at = socket.socket(fileno=int(entry))
+            looked_at = socket.socket(fileno=int(entry.name))
         except OSError:
             continue  # no socket, or the listing itself, which is gone by now
         try:
