@@ -9,14 +9,16 @@ holds a connection and a slot of the client until it is answered, for nobody. Qu
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
+import contextlib
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias
 
-Scope: TypeAlias = MutableMapping[str, Any]
-Message: TypeAlias = MutableMapping[str, Any]
+# Starlette, Litestar and Django each have types of their own for these, of which no two fit one another.
+Scope: TypeAlias = Any
+Message: TypeAlias = Any
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
-App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+App: TypeAlias = Callable[[Scope, Any, Any], Awaitable[None]]
 
 _LAST = ("http.response.body", "http.response.pathsend")
 
@@ -36,7 +38,7 @@ class CancelOnDisconnect:
     def __init__(self, app: App) -> None:
         self.app = app
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -60,6 +62,7 @@ class _Exchange:
         self._may_read = asyncio.Event()
         if not waits_to_be_asked:
             self._may_read.set()
+        self._has_begun = False
         self._is_answered = False
         self._has_cancelled = False
 
@@ -78,6 +81,7 @@ class _Exchange:
         except asyncio.CancelledError:
             if not only_by_us:
                 raise  # the server is shutting down, say
+            await self._end_without_an_answer()
         finally:
             watcher.cancel()
             await asyncio.wait([watcher])
@@ -119,9 +123,21 @@ class _Exchange:
         return self._end
 
     async def _pass_on(self, message: Message) -> None:
+        self._has_begun = True
         # Before it is sent: the caller may have it all, and be gone, before `send` has returned.
         self._is_answered = self._is_answered or (message["type"] in _LAST and not message.get("more_body"))
         await self._send(message)
+
+    async def _end_without_an_answer(self) -> None:
+        """What is around the application may insist on a response, as `@app.middleware` does, or log it.
+
+        The server has nobody to send it to. nginx has the number 499 for that.
+        """
+        if self._has_begun:
+            return
+        with contextlib.suppress(OSError):  # what a server may raise where the connection is gone
+            await self._send({"type": "http.response.start", "status": 499, "headers": []})
+            await self._send({"type": "http.response.body", "body": b""})
 
 
 def _expects_continue(scope: Scope) -> bool:

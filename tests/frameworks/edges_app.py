@@ -8,11 +8,12 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import hashlib
+from collections.abc import AsyncIterator
 
 from starlette.applications import Starlette
 from starlette.background import BackgroundTask
 from starlette.middleware import Middleware
-from starlette.middleware.base import BaseHTTPMiddleware
+from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoint
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route, WebSocketRoute
@@ -63,7 +64,7 @@ async def still_there(request: Request) -> Response:
 
 
 async def stream(request: Request) -> Response:
-    async def pieces():  # type: ignore[no-untyped-def]
+    async def pieces() -> AsyncIterator[bytes]:
         yield b"first"
         try:
             await hang("stream")
@@ -104,7 +105,7 @@ async def echo(socket: WebSocket) -> None:
     await socket.close()
 
 
-async def pass_through(request: Request, call_next):  # type: ignore[no-untyped-def]
+async def pass_through(request: Request, call_next: RequestResponseEndpoint) -> Response:
     return await call_next(request)
 
 
@@ -133,7 +134,6 @@ ROUTES = [
 ]
 OURS = [Middleware(Tagging), Middleware(CancelOnDisconnect)]
 app = Starlette(routes=ROUTES, middleware=OURS)
-within_decorators = Starlette(
-    routes=ROUTES, middleware=[*OURS, Middleware(BaseHTTPMiddleware, dispatch=pass_through)]
-)
-"""With a middleware of the kind that `@app.middleware("http")` makes, which runs the application in another task."""
+DECORATOR = Middleware(BaseHTTPMiddleware, dispatch=pass_through)
+among_decorators = Starlette(routes=ROUTES, middleware=[DECORATOR, *OURS, DECORATOR])
+"""Between middlewares of the kind that `@app.middleware("http")` makes: they run what is inside in a task of its own."""

@@ -18,7 +18,7 @@ from .fix_backends import Backend, backend, request, without_sockets
 UVICORN = ("--port", "0", "--timeout-graceful-shutdown", "0")
 HYPERCORN = ("--bind", "127.0.0.1:0", "--graceful-timeout", "0", "--workers", "0", "--keep-alive", "1")
 WATCHER = "lisn-cancel-on-disconnect"
-APP, DECORATED = "tests.frameworks.edges_app:app", "tests.frameworks.edges_app:within_decorators"
+APP, DECORATED = "tests.frameworks.edges_app:app", "tests.frameworks.edges_app:among_decorators"
 
 SERVERS = [
     pytest.param(
@@ -312,6 +312,34 @@ async def test_after_the_last_piece_of_the_response_nobody_is_cancelled() -> Non
 
     await wire.serve(app)
     assert gone == [GONE]
+
+
+async def test_who_is_around_the_application_sees_that_there_was_no_answer() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await asyncio.Event().wait()
+
+    async def gone(message: Message) -> None:
+        raise BrokenPipeError
+
+    wire = Wire(LAST, GONE)
+    await wire.serve(app)
+    assert [message.get("status") for message in wire.sent] == [499, None]
+    await CancelOnDisconnect(app)({"type": "http", "headers": []}, Wire(LAST, GONE).receive, gone)
+
+
+async def test_a_response_that_has_only_begun_is_no_reason_to_go_on() -> None:
+    wire, done = Wire(LAST), []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send(START)
+        await send({**ALL, "more_body": True})
+        wire.coming.put_nowait(GONE)
+        await settled()
+        done.append(True)
+
+    await wire.serve(app)
+    assert done == []
+    assert wire.sent == [START, {**ALL, "more_body": True}]
 
 
 async def test_a_caller_who_has_it_all_before_send_returns_cancels_nobody() -> None:
