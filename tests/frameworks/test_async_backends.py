@@ -93,22 +93,24 @@ async def test_200_callers_of_whom_one_in_ten_hangs_up_midway_leave_nothing_behi
     # Ten hang in the sandbox, ninety wait for replies that the relay holds back, a hundred for a slot.
     box.faults = [{"do": "hang", "operation": "create", "times": 10}]
     relay.gate.clear()
-    leavers = [await running.create(f"hanging {number}") for number in range(10)]
+    hanging = [await running.create(f"hanging {number}") for number in range(10)]
     await box.received(11)
     stayers = [await running.create(f"stayer {number}") for number in range(90)]
     await box.received(101)
-    leavers += [await running.create(f"waiting {number}") for number in range(10)]
+    waiting = [await running.create(f"waiting {number}") for number in range(10)]
     stayers += [await running.create(f"stayer {number}") for number in range(90, 180)]
     await running.until(lambda report: report["waiting"] == [100])
     assert len(relay.open) == 100
 
-    for number, leaver in enumerate(leavers):
+    # First those who wait: else one of them may be given a slot that another has left, before it is seen to leave.
+    for number, leaver in enumerate(waiting):
+        leaver.hang_up(rudely=number % 2 == 0)
+    await running.until(lambda report: report["waiting"] == [90])
+    for number, leaver in enumerate(hanging):
         leaver.hang_up(rudely=number % 2 == 0)
     left = await box.aborted(10)
     assert {request.json()["name"] for request in left} == {f"hanging {number}" for number in range(10)}
-    await running.until(
-        lambda report: report["waiting"] == [80]
-    )  # ten have left, ten have the slots of those who did
+    await running.until(lambda report: report["waiting"] == [80])  # ten have the slots of those who left
 
     relay.gate.set()
     replies = await asyncio.gather(*(stayer.json() for stayer in stayers))
