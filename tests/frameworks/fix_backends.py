@@ -100,8 +100,11 @@ class Caller:
     writer: asyncio.StreamWriter
 
     @classmethod
-    async def connect(cls, port: int) -> Caller:
-        return cls(*await asyncio.open_connection("127.0.0.1", port))
+    async def send(cls, port: int, sent: bytes) -> Caller:
+        """A request that is under way."""
+        caller = cls(*await asyncio.open_connection("127.0.0.1", port))
+        caller.writer.write(sent)
+        return caller
 
     async def reply(self) -> tuple[int, bytes]:
         """Status and body of the reply; closes the connection."""
@@ -134,8 +137,10 @@ def request(method: str, path: str, body: bytes = b"", *headers: str) -> bytes:
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 
-def spec(name: str) -> dict[str, str]:
-    return {"name": name, "type": "text", "llm_provider": "openai", "system_prompt": "Be brief."}
+def to_create(name: str) -> bytes:
+    """The bytes of a request that has the backend of a recipe create an assistant."""
+    spec = {"name": name, "type": "text", "llm_provider": "openai", "system_prompt": "Be brief."}
+    return request("POST", "/assistants", json.dumps(spec).encode(), "Content-Type: application/json")
 
 
 @attrs.define(eq=False)
@@ -149,15 +154,11 @@ class Backend:
 
     async def send(self, sent: bytes) -> Caller:
         """A request that is under way."""
-        caller = await Caller.connect(self.port)
-        caller.writer.write(sent)
-        return caller
+        return await Caller.send(self.port, sent)
 
     async def create(self, name: str) -> Caller:
         """A request that creates an assistant, under way."""
-        return await self.send(
-            request("POST", "/assistants", json.dumps(spec(name)).encode(), "Content-Type: application/json")
-        )
+        return await self.send(to_create(name))
 
     async def report(self) -> dict[str, Any]:
         """What the process has open now."""

@@ -18,7 +18,7 @@ import pytest
 from lisn_async.sandbox import Sandbox
 
 from .conftest import MISHAPS, Start, needs
-from .fix_backends import Backend, Relay, backend, without_sockets
+from .fix_backends import Backend, Caller, Relay, backend, to_create, without_sockets
 
 UVICORN = ("--port", "0", "--timeout-graceful-shutdown", "0")
 # In this process, not in one of its own; connections without a request end after a second, not after five.
@@ -166,3 +166,46 @@ async def test_ctrl_c_closes_the_client_with_or_without_a_lifespan(
         assert not LEFT_OPEN.search(running.program.log), running.program.log
         for caller in callers:
             caller.hang_up()
+
+
+WORKERS = (
+    "--preload",
+    "--workers",
+    "2",
+    "--bind",
+    "127.0.0.1:0",
+    "--graceful-timeout",
+    "1",
+    "--no-control-socket",
+)
+
+
+@needs("fastapi", "gunicorn")
+async def test_a_client_made_before_the_fork_serves_each_worker(
+    start: Start, relay: Relay, lisn_sandbox: Sandbox
+) -> None:
+    box = lisn_sandbox
+    program = start("-m", "gunicorn", *WORKERS, "--worker-class", "asgi", "fastapi_app:app", box=relay)
+    port = int((await asyncio.to_thread(program.wait_for, r"Listening at: http://[\d.]+:(\d+)"))[1])
+    await asyncio.to_thread(program.wait_for, r"(?s)ASGI server listening.*ASGI server listening")
+
+    async def create(name: str) -> Caller:
+        return await Caller.send(port, to_create(name))
+
+    callers = [await create(f"stayer {number}") for number in range(60)]
+    replies = await asyncio.gather(*(caller.json() for caller in callers))
+    assert {reply["id"] for _, reply in replies} == {assistant["id"] for assistant in box.assistants()}
+    assert len(replies) == len(box.assistants()) == 60
+
+    box.faults = [{"do": "hang", "operation": "create", "times": None}]
+    callers = [await create(f"leaver {number}") for number in range(20)]
+    await box.received(80)
+    for caller in callers[:10]:
+        caller.hang_up()
+    await box.aborted(10)
+    assert (await asyncio.to_thread(program.stop))[0] == 0
+    await box.aborted(20)
+    await relay.deserted()
+    assert not re.search("Traceback|Unclosed|never awaited|was destroyed", program.log), program.log
+    for caller in callers:
+        caller.hang_up()
