@@ -28,7 +28,8 @@ class CancelOnDisconnect:
 
     The application sees an `asyncio.CancelledError`, as with a time limit around it, and runs in the task that the
     server gave it, so context variables are kept. It is never cancelled once the last piece of the response was given
-    to the server: background tasks run to their end. WebSockets and the lifespan pass through.
+    to the server: background tasks run to their end. So does a function that the framework runs in a thread, which
+    nothing can cancel. WebSockets and the lifespan pass through.
 
     That the caller has gone is known only behind the request's body, of which one message is read ahead and no more.
     So an application is not cancelled while it leaves a body unread that came in several, or that the caller announced

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import hashlib
+import threading
 from collections.abc import AsyncIterator
 
 from starlette.applications import Starlette
@@ -23,6 +24,7 @@ from lisn_async.contrib.asgi import App, CancelOnDisconnect, Receive, Scope, Sen
 
 tag: contextvars.ContextVar[str] = contextvars.ContextVar("tag", default="none")
 released = asyncio.Event()
+released_thread = threading.Event()
 
 
 def say(what: str) -> None:
@@ -83,6 +85,14 @@ async def failing(request: Request) -> Response:
     raise LookupError("of the application itself")
 
 
+def blocking(request: Request) -> Response:
+    """A plain function: the framework runs it in a thread, which nothing can cancel."""
+    say("thread begins")
+    released_thread.wait()
+    say("thread ends")
+    return JSONResponse("answered")
+
+
 async def limited(request: Request) -> Response:
     try:
         async with asyncio.timeout(0.01):
@@ -96,6 +106,7 @@ async def limited(request: Request) -> Response:
 
 async def release(request: Request) -> Response:
     released.set()
+    released_thread.set()
     return JSONResponse("released")
 
 
@@ -128,6 +139,7 @@ ROUTES = [
     Route("/stream", stream),
     Route("/background", background),
     Route("/failing", failing),
+    Route("/blocking", blocking),
     Route("/limited", limited),
     Route("/release", release),
     WebSocketRoute("/echo", echo),

@@ -17,6 +17,7 @@ from .fix_backends import Backend, backend, request, without_sockets
 
 UVICORN = ("--port", "0", "--timeout-graceful-shutdown", "0")
 HYPERCORN = ("--bind", "127.0.0.1:0", "--graceful-timeout", "0", "--workers", "0", "--keep-alive", "1")
+WATCH = "_Exchange._watch"
 WATCHER = "lisn-cancel-on-disconnect"
 APP, DECORATED = "tests.frameworks.edges_app:app", "tests.frameworks.edges_app:among_decorators"
 
@@ -123,6 +124,15 @@ async def test_an_error_of_the_application_is_answered_and_logged_as_ever(server
     status, _ = await (await server.send(request_of("/failing"))).reply()
     assert status == 500
     await asyncio.to_thread(server.program.wait_for, "^LookupError: of the application itself")
+
+
+async def test_a_function_in_a_thread_goes_on_for_nobody_and_nothing_is_logged(server: Backend) -> None:
+    caller = await server.send(request_of("/blocking"))
+    await said(server, "thread begins")
+    caller.hang_up()
+    await server.until(lambda report: not report["peers"] and WATCH not in report["tasks"])
+    await (await server.send(request_of("/release"))).reply()
+    await said(server, "thread ends")
 
 
 async def test_a_time_limit_of_the_application_still_works(server: Backend) -> None:
