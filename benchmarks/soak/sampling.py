@@ -1,0 +1,68 @@
+"""Memory, open files, tasks and threads of this process, and how memory grows."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import statistics
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+EVERY = 1.0
+"""Seconds between two samples."""
+
+
+@attrs.frozen(kw_only=True)
+class Sample:
+    """One look at a process. `memory` is in KiB, `at` in seconds of the monotonic clock."""
+
+    at: float
+    memory: int
+    files: int
+    tasks: int
+    threads: int
+
+    @classmethod
+    def now(cls, tasks: int) -> Sample:
+        """This process; somebody in its loop has counted the tasks."""
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        return cls(
+            at=time.monotonic(),
+            memory=pages * os.sysconf("SC_PAGE_SIZE") // 1024,
+            files=sum(1 for _ in Path("/proc/self/fd").iterdir()) - 1,  # without the one that lists them
+            tasks=tasks,
+            threads=threading.active_count(),
+        )
+
+    def is_back_at(self, before: Sample) -> bool:
+        """Whether no file and no task is left that was not there before."""
+        return self.files <= before.files and self.tasks <= before.tasks
+
+
+@attrs.frozen(kw_only=True)
+class Watched:
+    """What was sampled of one process: idle before the load, every second of it, idle after it."""
+
+    before: Sample
+    during: Sequence[Sample]
+    after: Sample
+
+    @classmethod
+    def from_json(cls, told: dict[str, Any]) -> Watched:
+        """What another process has told."""
+        during = [Sample(**one) for one in told["during"]]
+        return cls(before=Sample(**told["before"]), during=during, after=Sample(**told["after"]))
+
+
+def growth(samples: Sequence[Sample]) -> float:
+    """KiB per minute: the median of the slopes between any two samples (Theil and Sen), which no outlier moves."""
+    slopes = [
+        (later.memory - sooner.memory) / (later.at - sooner.at)
+        for sooner, later in itertools.combinations(samples, 2)
+    ]
+    return 60 * statistics.median(slopes) if slopes else 0.0
