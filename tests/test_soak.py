@@ -58,6 +58,8 @@ FAILED = [Entry(call="create", outcome="failed", name="n")]
 UPDATED = [*MADE, Entry(call="update", name="n", id="a", value="v1")]
 DELETED = [*MADE, Entry(call="delete", name="n", id="a")]
 COPIED = [*MADE, Entry(call="duplicate", name="n", id="b")]
+TWICE = [*MADE, Entry(call="update", name="n", id="a", value="v1", attempts=2)]  # the first may come late
+THEN = Entry(call="update", name="n", id="a", value="v2")
 THERE = {"a": ("n", None)}
 
 
@@ -84,6 +86,7 @@ def perhaps(call: Any, **fields: Any) -> Entry:
             [*UPDATED, perhaps("update", id="a", value="v2")],
             truth({"a": ("n", "v1")}, "create a", "update a"),
         ),
+        ([*TWICE, THEN], truth({"a": ("n", "v1")}, "create a", "update a", "update a", "update a")),
         (DELETED, truth({}, "create a", "delete a")),
         ([*MADE, perhaps("delete", id="a")], truth({}, "create a", "delete a")),
         ([*MADE, perhaps("delete", id="a")], truth(THERE, "create a")),
@@ -120,6 +123,11 @@ def test_what_was_done_as_it_was_told_is_explained(entries: Sequence[Entry], the
         (DELETED, truth({}, "create a", "delete a", "delete a"), "a was deleted 2 times"),
         (UPDATED, truth(THERE, "create a"), "a was updated 0 times, not 1"),
         (UPDATED, truth(THERE, "create a", "update a"), "a shows None, which no update has left there"),
+        (
+            [*UPDATED, THEN],
+            truth({"a": ("n", "v1")}, "create a", "update a", "update a"),
+            "a shows v1, which no update has left there",
+        ),
         (MADE, truth(THERE, "create a", "update a"), "a was updated, and nobody asked for it"),
         (
             [*MADE, Entry(call="update", outcome="failed", name="n", id="a", value="v1")],
@@ -172,13 +180,15 @@ def test_growth_is_not_moved_by_a_few_peaks() -> None:
         ({"files": 11}, 0, "backend: 1 files were left open"),
         ({"tasks": 2}, 0, "backend: 1 tasks were left"),
         ({"threads": 2 + MOST_THREADS}, 0, "backend: .* threads were left"),
+        ({"sessions": 1}, 0, "backend: 1 sessions were left open"),
         ({}, MOST_GROWTH * 2, "backend: memory grew by .* KiB per minute"),
     ],
 )
 def test_what_is_left_behind_or_grows_is_a_problem(
     left: dict[str, int], per_minute: float, problem: str | None
 ) -> None:
-    watched = Watched(before=IDLE, during=growing(per_minute), after=attrs.evolve(IDLE, **left))
+    after = attrs.evolve(IDLE, **{name: count for name, count in left.items() if name != "sessions"})
+    watched = Watched(before=IDLE, during=growing(per_minute), after=after, sessions=left.get("sessions", 0))
     told = {"watched": attrs.asdict(watched), "counts": {}, "errors": {}}
     problems = Side.of("backend", told, Load(seconds=LONG)).problems()
     if problem is None:
@@ -189,6 +199,6 @@ def test_what_is_left_behind_or_grows_is_a_problem(
 
 
 def test_a_short_load_says_nothing_of_growth() -> None:
-    watched = Watched(before=IDLE, during=growing(1e6), after=IDLE)
+    watched = Watched(before=IDLE, during=growing(1e6), after=IDLE, sessions=0)
     told = {"watched": attrs.asdict(watched), "counts": {}, "errors": {}}
     assert Side.of("threads", told, Load(seconds=LONG - 1)).problems() == []

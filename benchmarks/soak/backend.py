@@ -18,7 +18,7 @@ from aiohttp import web
 from benchmarks.soak.book import Book
 from benchmarks.soak.child import told, wait_for
 from benchmarks.soak.mix import spec
-from benchmarks.soak.sampling import EVERY, Sample, Watched
+from benchmarks.soak.sampling import EVERY, Sample, Watched, open_sessions
 from lisn_async import APIError, AsyncLisn, JournalError
 
 TIMEOUT = 1.0
@@ -68,9 +68,10 @@ async def update(request: web.Request) -> web.Response:
     client, book, id = request.app[CLIENT], request.app[BOOK], request.match_info["id"]
     value = (await request.json())["value"]
     with book.noting("update", id=id, value=value) as note:
-        changed = await client.assistants.update(id, description=value)
-        book.saw(note, changed)
-    return web.json_response({"id": changed.id})
+        reply = await client.assistants.with_raw_response.update(id, description=value)
+        note.attempts = reply.attempts
+        book.saw(note, reply.parse())
+    return web.json_response({"id": id})
 
 
 @routes.delete("/assistants/{id}")
@@ -176,7 +177,7 @@ async def main(base_url: str, token: str, folder: Path) -> None:
             await asyncio.wait([stopping], timeout=EVERY)
         after = await quiet(before)
         await runner.cleanup()
-    watched = Watched(before=before, during=during, after=after)
+    watched = Watched(before=before, during=during, after=after, sessions=open_sessions())
     told(
         {"watched": attrs.asdict(watched), "counts": book.counts, "errors": book.errors, "wrong": book.wrong}
     )

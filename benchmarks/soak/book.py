@@ -27,7 +27,8 @@ class Entry:
     """A call and what became of it, or an assistant that was `found` or reported as `surplus`.
 
     `id` is the assistant's: the new one of a create or duplicate. `name` is unique for each create, and its copies
-    have the same. `value` is unique for each update: it is what the description is set to.
+    have the same. `value` is unique for each update: it is what the description is set to. An update that needed
+    several `attempts` may be carried out once more, late.
     """
 
     call: Call | Literal["found", "surplus"]
@@ -35,13 +36,14 @@ class Entry:
     name: str | None = None
     id: str | None = None
     value: str | None = None
+    attempts: int = 1
 
 
 @attrs.define
 class Row:
     """An assistant that this side made, and what its description may be.
 
-    A value that an update of unknown fate has sent stays possible for ever: it may be carried out late.
+    A value of which one request is of unknown fate stays possible for ever: it may be carried out late.
     """
 
     name: str
@@ -186,6 +188,8 @@ class Book:
                 self._doubtful[entry.name] = time.monotonic()
             case "update", "done" if row is not None:
                 row.values = {entry.value}
+                if entry.attempts > 1:
+                    row.doubted.add(entry.value)
             case "update", "unknown" if row is not None:
                 row.doubted.add(entry.value)
             case "delete", "done":

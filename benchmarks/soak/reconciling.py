@@ -83,7 +83,8 @@ def _updates(entries: Sequence[Entry], truth: Truth) -> list[str]:
             by_name[entry.name].add(entry.value)
             doubted[entry.id].add(entry.value)
             if entry.outcome == "done":
-                doubted[entry.id].discard(entry.value)
+                if entry.attempts == 1:
+                    doubted[entry.id].discard(entry.value)
                 last[entry.id] = entry.value
                 done[entry.id] += 1
     asked = {entry.id for entry in entries if entry.call == "update"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import os
 import statistics
@@ -11,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import attrs
 
 EVERY = 1.0
@@ -46,17 +48,28 @@ class Sample:
 
 @attrs.frozen(kw_only=True)
 class Watched:
-    """What was sampled of one process: idle before the load, every second of it, idle after it."""
+    """What was sampled of one process: idle before the load, every second of it, idle after it.
+
+    `sessions` are those of aiohttp that are open when the client is closed.
+    """
 
     before: Sample
     during: Sequence[Sample]
     after: Sample
+    sessions: int
 
     @classmethod
     def from_json(cls, told: dict[str, Any]) -> Watched:
         """What another process has told."""
         during = [Sample(**one) for one in told["during"]]
-        return cls(before=Sample(**told["before"]), during=during, after=Sample(**told["after"]))
+        before, after = Sample(**told["before"]), Sample(**told["after"])
+        return cls(before=before, during=during, after=after, sessions=told["sessions"])
+
+
+def open_sessions() -> int:
+    """Those of this process: one that is idle holds no file by which it could be seen."""
+    gc.collect()
+    return sum(type(one) is aiohttp.ClientSession and not one.closed for one in gc.get_objects())
 
 
 def growth(samples: Sequence[Sample]) -> float:

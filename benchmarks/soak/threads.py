@@ -17,7 +17,7 @@ from benchmarks.soak.backend import QUIET, SETTLE, TIMEOUT
 from benchmarks.soak.book import Book
 from benchmarks.soak.child import told
 from benchmarks.soak.mix import Mix, spec
-from benchmarks.soak.sampling import EVERY, Sample, Watched
+from benchmarks.soak.sampling import EVERY, Sample, Watched, open_sessions
 from lisn_sync import APIError, Lisn
 from lisn_sync._loop import home
 
@@ -89,7 +89,9 @@ class Worker:
         elif call == "update":
             value = self.mix.unique()
             with book.noting("update", id=id, value=value) as note:
-                book.saw(note, api.update(id, description=value))
+                reply = api.with_raw_response.update(id, description=value)
+                note.attempts = reply.attempts
+                book.saw(note, reply.parse())
         else:
             with book.noting("duplicate", id=id) as note:
                 copy = api.duplicate(id)
@@ -155,7 +157,7 @@ def main(base_url: str, token: str, folder: Path, seconds: float, rate: float, c
             during.append(sample())
             time.sleep(EVERY)
         after = quiet(before)
-    watched = Watched(before=before, during=during, after=after)
+    watched = Watched(before=before, during=during, after=after, sessions=open_sessions())
     told(
         {"watched": attrs.asdict(watched), "counts": book.counts, "errors": book.errors, "wrong": book.wrong}
     )
