@@ -13,8 +13,7 @@ import attrs
 import pytest
 import trustme
 
-from lisn_async import AsyncLisn
-from lisn_sync import Lisn
+from tests.fix_surface import Making
 from tests.fix_wire import reply
 
 TOKEN = "tok-0123456789"
@@ -23,22 +22,15 @@ ONE = reply(b'{"id":"ast_1","name":"n"}', "200 OK", "Connection: close")
 Calling: TypeAlias = Callable[..., Awaitable[Any]]
 
 
-@pytest.fixture(params=["lisn_async", "lisn_sync"])
-def calling(request: pytest.FixtureRequest) -> Calling:
+@pytest.fixture
+def calling(surface: Making) -> Calling:
     """One call of a new client, by either package: `await calling("get", "ast_1", base_url=...)`."""
 
-    async def call_async(operation: str, *arguments: Any, fields: Any = None, **options: Any) -> Any:
-        async with AsyncLisn(TOKEN, **options) as client:
-            return await getattr(client.assistants, operation)(*arguments, **(fields or {}))
+    async def call(operation: str, *arguments: Any, fields: Any = None, **options: Any) -> Any:
+        async with surface(TOKEN, **options) as client:
+            return await client(operation, *arguments, **(fields or {}))
 
-    async def call_sync(operation: str, *arguments: Any, fields: Any = None, **options: Any) -> Any:
-        def call() -> Any:
-            with Lisn(TOKEN, **options) as client:
-                return getattr(client.assistants, operation)(*arguments, **(fields or {}))
-
-        return await asyncio.to_thread(call)
-
-    return call_async if request.param == "lisn_async" else call_sync
+    return call
 
 
 @attrs.define

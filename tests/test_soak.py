@@ -180,6 +180,7 @@ def test_growth_is_not_moved_by_a_few_peaks() -> None:
         ({"files": 11}, 0, "backend: 1 files were left open"),
         ({"tasks": 2}, 0, "backend: 1 tasks were left"),
         ({"threads": 2 + MOST_THREADS}, 0, "backend: .* threads were left"),
+        ({"slots": 1}, 0, "backend: 1 slots for connections were never given back"),
         ({"sessions": 1}, 0, "backend: 1 sessions were left open"),
         ({}, MOST_GROWTH * 2, "backend: memory grew by .* KiB per minute"),
     ],
@@ -187,8 +188,16 @@ def test_growth_is_not_moved_by_a_few_peaks() -> None:
 def test_what_is_left_behind_or_grows_is_a_problem(
     left: dict[str, int], per_minute: float, problem: str | None
 ) -> None:
-    after = attrs.evolve(IDLE, **{name: count for name, count in left.items() if name != "sessions"})
-    watched = Watched(before=IDLE, during=growing(per_minute), after=after, sessions=left.get("sessions", 0))
+    after = attrs.evolve(
+        IDLE, **{name: count for name, count in left.items() if name not in ("slots", "sessions")}
+    )
+    watched = Watched(
+        before=IDLE,
+        during=growing(per_minute),
+        after=after,
+        slots=left.get("slots", 0),
+        sessions=left.get("sessions", 0),
+    )
     told = {"watched": attrs.asdict(watched), "counts": {}, "errors": {}}
     problems = Side.of("backend", told, Load(seconds=LONG)).problems()
     if problem is None:
@@ -199,6 +208,6 @@ def test_what_is_left_behind_or_grows_is_a_problem(
 
 
 def test_a_short_load_says_nothing_of_growth() -> None:
-    watched = Watched(before=IDLE, during=growing(1e6), after=IDLE, sessions=0)
+    watched = Watched(before=IDLE, during=growing(1e6), after=IDLE, slots=0, sessions=0)
     told = {"watched": attrs.asdict(watched), "counts": {}, "errors": {}}
     assert Side.of("threads", told, Load(seconds=LONG - 1)).problems() == []

@@ -18,7 +18,7 @@ from aiohttp import web
 from benchmarks.soak.book import Book
 from benchmarks.soak.child import told, wait_for
 from benchmarks.soak.mix import spec
-from benchmarks.soak.sampling import EVERY, Sample, Watched, open_sessions
+from benchmarks.soak.sampling import EVERY, Sample, Watched, open_sessions, taken_slots
 from lisn_async import APIError, AsyncLisn, JournalError
 
 TIMEOUT = 1.0
@@ -175,9 +175,9 @@ async def main(base_url: str, token: str, folder: Path) -> None:
         while not stopping.done():
             during.append(sample())
             await asyncio.wait([stopping], timeout=EVERY)
-        after = await quiet(before)
+        after, slots = await quiet(before), taken_slots(client)
         await runner.cleanup()
-    watched = Watched(before=before, during=during, after=after, sessions=open_sessions())
+    watched = Watched(before=before, during=during, after=after, slots=slots, sessions=open_sessions())
     told(
         {"watched": attrs.asdict(watched), "counts": book.counts, "errors": book.errors, "wrong": book.wrong}
     )

@@ -77,6 +77,8 @@ class Side:
             problems.append(f"{after.tasks - before.tasks} tasks were left")
         if after.threads - before.threads > MOST_THREADS:
             problems.append(f"{after.threads - before.threads} threads were left, more than {MOST_THREADS}")
+        if self.watched.slots:
+            problems.append(f"{self.watched.slots} slots for connections were never given back")
         if self.watched.sessions:
             problems.append(f"{self.watched.sessions} sessions were left open")
         return [f"{self.name}: {problem}" for problem in problems]

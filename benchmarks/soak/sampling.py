@@ -15,6 +15,8 @@ from typing import Any
 import aiohttp
 import attrs
 
+from lisn_async import AsyncLisn
+
 EVERY = 1.0
 """Seconds between two samples."""
 
@@ -50,12 +52,14 @@ class Sample:
 class Watched:
     """What was sampled of one process: idle before the load, every second of it, idle after it.
 
-    `sessions` are those of aiohttp that are open when the client is closed.
+    `slots` are those of the client's connections that are taken when nothing is under way, and `sessions` those of
+    aiohttp that are open when the client is closed.
     """
 
     before: Sample
     during: Sequence[Sample]
     after: Sample
+    slots: int
     sessions: int
 
     @classmethod
@@ -63,7 +67,13 @@ class Watched:
         """What another process has told."""
         during = [Sample(**one) for one in told["during"]]
         before, after = Sample(**told["before"]), Sample(**told["after"])
-        return cls(before=before, during=during, after=after, sessions=told["sessions"])
+        return cls(before=before, during=during, after=after, slots=told["slots"], sessions=told["sessions"])
+
+
+def taken_slots(client: AsyncLisn) -> int:
+    """Nobody can see from outside that one is lost, until the last of them is."""
+    pools = client._calls.transport._pools.values()
+    return sum(client._calls.settings.max_connections - pool.slots._value for pool in pools)
 
 
 def open_sessions() -> int:
