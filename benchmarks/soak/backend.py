@@ -18,7 +18,7 @@ from aiohttp import web
 from benchmarks.soak.book import Book
 from benchmarks.soak.child import told, wait_for
 from benchmarks.soak.mix import spec
-from benchmarks.soak.sampling import EVERY, Sample, Watched, open_sessions, taken_slots
+from benchmarks.soak.sampling import EVERY, Sample, Samples, Watched, open_sessions, taken_slots
 from lisn_async import APIError, AsyncLisn, JournalError
 
 TIMEOUT = 1.0
@@ -170,14 +170,14 @@ async def main(base_url: str, token: str, folder: Path) -> None:
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         before = sample()
         told({"url": "http://{}:{}".format(*runner.addresses[0])})
-        during: list[Sample] = []
+        during = Samples()
         stopping = asyncio.create_task(wait_for("stop"))
         while not stopping.done():
             during.append(sample())
             await asyncio.wait([stopping], timeout=EVERY)
         after, slots = await quiet(before), taken_slots(client)
         await runner.cleanup()
-    watched = Watched(before=before, during=during, after=after, slots=slots, sessions=open_sessions())
+    watched = Watched(before=before, during=during.all(), after=after, slots=slots, sessions=open_sessions())
     told(
         {"watched": attrs.asdict(watched), "counts": book.counts, "errors": book.errors, "wrong": book.wrong}
     )

@@ -24,8 +24,16 @@ LONG = 300.0
 """Seconds of load from which on growth is judged: before, it is caches and the allocator that fill up."""
 WARM_UP = 0.25
 """The first share of the samples, which growth is not taken from."""
-MOST_GROWTH = 256.0
-"""KiB of memory per minute. At 50 calls per second one leaked object of 100 bytes per call would be 293."""
+MOST_GROWTH: Mapping[str, float] = {"memory": 256.0, "blocks": 300.0}
+"""Per minute, of 3,000 calls: KiB of memory, where the allocator needs room, as long runs without a leak have shown;
+and blocks that Python has allocated, which a leak of one object in ten calls would be."""
+SAMPLED = {
+    "memory": "memory, KiB",
+    "blocks": "blocks of Python's",
+    "files": "open files",
+    "tasks": "tasks",
+    "threads": "threads",
+}
 MOST_THREADS = min(32, (os.cpu_count() or 1) + 4)
 """Threads that may stay: those of asyncio's executor, in which journals are written; they wait to be used again."""
 MOST_CALLERS_ASSISTANTS = 60
@@ -44,13 +52,13 @@ class Load:
 
 @attrs.frozen(kw_only=True)
 class Side:
-    """What one process did, and how it grew (KiB per minute; None after a load too short to say)."""
+    """What one process did, and how it grew: per minute, by what; nothing after a load too short to say."""
 
     name: str
     counts: Mapping[str, int]
     errors: Mapping[str, int]
     watched: Watched
-    growth: float | None
+    growth: Mapping[str, float]
 
     @classmethod
     def of(cls, name: str, told: Mapping[str, Any], load: Load) -> Side:
@@ -62,15 +70,17 @@ class Side:
             counts=told["counts"],
             errors=told["errors"],
             watched=watched,
-            growth=growth(steady) if load.seconds >= LONG else None,
+            growth={what: growth(steady, what) for what in MOST_GROWTH} if load.seconds >= LONG else {},
         )
 
     def problems(self) -> list[str]:
         """Bounds that it has exceeded."""
         before, after = self.watched.before, self.watched.after
-        problems = []
-        if self.growth is not None and self.growth > MOST_GROWTH:
-            problems.append(f"memory grew by {self.growth:.0f} KiB per minute, more than {MOST_GROWTH:.0f}")
+        problems = [
+            f"{what} grew by {grew:.0f} per minute, more than {MOST_GROWTH[what]:.0f}"
+            for what, grew in self.growth.items()
+            if grew > MOST_GROWTH[what]
+        ]
         if after.files > before.files:
             problems.append(f"{after.files - before.files} files were left open")
         if after.tasks > before.tasks:
@@ -105,12 +115,12 @@ class Report:
             lines.append(f"| `{call}`: done, failed, unknown | {' | '.join(cells)} |")
         bulk = (_of(side.counts, "create_many", ("done", "cancelled")) for side in sides)
         lines.append(f"| `create_many`: done, to be run again | {' | '.join(bulk)} |")
-        for what in ("memory", "files", "tasks", "threads"):
+        for what, shown in SAMPLED.items():
             cells = (_course(side.watched, what) for side in sides)
-            unit = ", KiB" if what == "memory" else ""
-            lines.append(f"| {what}{unit}: before; first, last, most; after | {' | '.join(cells)} |")
-        slopes = ("–" if side.growth is None else f"{side.growth:+.1f}" for side in sides)
-        lines.append(f"| memory, KiB per minute | {' | '.join(slopes)} |")
+            lines.append(f"| {shown}: before; first, last, most; after | {' | '.join(cells)} |")
+        for what in MOST_GROWTH:
+            slopes = (f"{side.growth[what]:+.1f}" if side.growth else "–" for side in sides)
+            lines.append(f"| {SAMPLED[what]}, growth per minute | {' | '.join(slopes)} |")
         faults = sum(self.faults.values())
         share = 100 * faults / max(1, self.requests)
         callers = ", ".join(f"{n:,} {what}" for what, n in sorted(self.callers.items()))

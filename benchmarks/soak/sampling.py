@@ -6,8 +6,10 @@ import gc
 import itertools
 import os
 import statistics
+import sys
 import threading
 import time
+from array import array
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,12 +23,16 @@ EVERY = 1.0
 """Seconds between two samples."""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen
 class Sample:
-    """One look at a process. `memory` is in KiB, `at` in seconds of the monotonic clock."""
+    """One look at a process. `memory` is in KiB, `at` in seconds of the monotonic clock.
+
+    `blocks` are what Python has allocated: unlike memory they do not depend on how full its pages are.
+    """
 
     at: float
     memory: int
+    blocks: int
     files: int
     tasks: int
     threads: int
@@ -38,6 +44,7 @@ class Sample:
         return cls(
             at=time.monotonic(),
             memory=pages * os.sysconf("SC_PAGE_SIZE") // 1024,
+            blocks=sys.getallocatedblocks(),
             files=sum(1 for _ in Path("/proc/self/fd").iterdir()) - 1,  # without the one that lists them
             tasks=tasks,
             threads=threading.active_count(),
@@ -46,6 +53,23 @@ class Sample:
     def is_back_at(self, before: Sample) -> bool:
         """Whether no file and no task is left that was not there before."""
         return self.files <= before.files and self.tasks <= before.tasks
+
+
+class Samples:
+    """A series of them, kept as plain numbers: objects would be the growth that they are to measure."""
+
+    def __init__(self) -> None:
+        self._numbers = array("d")
+
+    def append(self, sample: Sample) -> None:
+        """Add the next."""
+        self._numbers.extend(attrs.astuple(sample))
+
+    def all(self) -> list[Sample]:
+        """All of them."""
+        width = len(attrs.fields(Sample))
+        rows = (self._numbers[start : start + width] for start in range(0, len(self._numbers), width))
+        return [Sample(at, *map(int, counts)) for at, *counts in rows]
 
 
 @attrs.frozen(kw_only=True)
@@ -82,10 +106,10 @@ def open_sessions() -> int:
     return sum(type(one) is aiohttp.ClientSession and not one.closed for one in gc.get_objects())
 
 
-def growth(samples: Sequence[Sample]) -> float:
-    """KiB per minute: the median of the slopes between any two samples (Theil and Sen), which no outlier moves."""
+def growth(samples: Sequence[Sample], what: str) -> float:
+    """Per minute: the median of the slopes between any two samples (Theil and Sen), which no outlier moves."""
     slopes = [
-        (later.memory - sooner.memory) / (later.at - sooner.at)
+        (getattr(later, what) - getattr(sooner, what)) / (later.at - sooner.at)
         for sooner, later in itertools.combinations(samples, 2)
     ]
     return 60 * statistics.median(slopes) if slopes else 0.0

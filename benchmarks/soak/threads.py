@@ -17,7 +17,7 @@ from benchmarks.soak.backend import QUIET, SETTLE, TIMEOUT
 from benchmarks.soak.book import Book
 from benchmarks.soak.child import told
 from benchmarks.soak.mix import Mix, spec
-from benchmarks.soak.sampling import EVERY, Sample, Watched, open_sessions, taken_slots
+from benchmarks.soak.sampling import EVERY, Sample, Samples, Watched, open_sessions, taken_slots
 from lisn_sync import APIError, Lisn
 from lisn_sync._loop import home
 
@@ -152,12 +152,12 @@ def main(base_url: str, token: str, folder: Path, seconds: float, rate: float, c
         ]
         for thread in threads:
             thread.start()
-        during: list[Sample] = []
+        during = Samples()
         while any(thread.is_alive() for thread in threads):
             during.append(sample())
             time.sleep(EVERY)
         after, slots = quiet(before), taken_slots(client._core)
-    watched = Watched(before=before, during=during, after=after, slots=slots, sessions=open_sessions())
+    watched = Watched(before=before, during=during.all(), after=after, slots=slots, sessions=open_sessions())
     told(
         {"watched": attrs.asdict(watched), "counts": book.counts, "errors": book.errors, "wrong": book.wrong}
     )
