@@ -9,10 +9,12 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import attrs
 import pytest
 
-from lisn_async import APIConnectionError, APIError, APITimeoutError
+from lisn_async import APIConnectionError, APIError, APITimeoutError, AsyncLisn
+from tests.fix_surface import Making
 from tests.fix_tls import TOKEN, Authority, Calling, Origin, origin
 
 HOST = "api.lisn.test"
@@ -267,3 +269,59 @@ async def test_a_proxy_may_speak_tls_itself(calling: Calling, tmp_path: Path) ->
         ).id == "ast_1"
     assert proxy.seen.startswith(f"CONNECT {HOST}:443 ".encode())
     assert TOKEN.encode() not in proxy.seen
+
+
+# --- more than one of these at once ---------------------------------------------------------------------
+
+
+async def test_a_certificate_that_does_not_fit_is_refused_behind_a_proxy_as_well(
+    calling: Calling, tmp_path: Path
+) -> None:
+    authority = Authority()
+    async with (
+        origin(authority.server("other.example")) as server,
+        forward_proxy(tmp_path, server.port) as proxy,
+    ):
+        options = {"base_url": f"https://{HOST}", "ssl_context": authority.client()}
+        with pytest.raises(APIConnectionError, match="certificate") as caught:
+            await calling("create", fields=CREATE, proxy=f"http://{proxy.address}", **options)
+    assert (caught.value.attempts, caught.value.outcome_unknown) == (1, False)
+    assert server.requests == []
+    assert TOKEN.encode() not in proxy.seen
+    assert len(server.sent) == 1
+
+
+async def test_a_borrowed_session_shows_a_proxy_no_token_either(tmp_path: Path) -> None:
+    async with (
+        company(tmp_path, "https", "--password", "user:pass") as there,
+        aiohttp.ClientSession() as session,
+        AsyncLisn(
+            TOKEN, session=session, proxy=f"http://user:pass@{there.proxy.address}", **there.options
+        ) as client,
+    ):
+        await client.assistants.create(**CREATE)
+    assert f"Authorization: Bearer {TOKEN}\r\n".encode() in there.origin.requests[0]
+    assert TOKEN.encode() not in there.proxy.seen
+
+
+async def test_a_token_that_is_read_anew_is_not_shown_to_the_proxy_either(tmp_path: Path) -> None:
+    tokens = iter(["tok-first", "tok-second"])
+    async with (
+        company(tmp_path, "https") as there,
+        AsyncLisn(lambda: next(tokens), proxy=f"http://{there.proxy.address}", **there.options) as client,
+    ):
+        await client.assistants.get("ast_1")
+    assert b"Authorization: Bearer tok-first\r\n" in there.origin.requests[0]
+    assert b"tok-" not in there.proxy.seen
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+async def test_creates_at_once_through_a_proxy_arrive_once_each(
+    surface: Making, tmp_path: Path, scheme: str
+) -> None:
+    async with company(tmp_path, scheme) as there:
+        proxy = f"http://{there.proxy.address}"
+        async with surface(TOKEN, proxy=proxy, max_connections=4, **there.options) as client:
+            await asyncio.gather(*(client("create", **{**CREATE, "name": f"n{n}"}) for n in range(12)))
+    names = sorted(request.partition(b'"name":"')[2].partition(b'"')[0] for request in there.origin.requests)
+    assert names == sorted(f"n{n}".encode() for n in range(12))
