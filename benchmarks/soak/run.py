@@ -24,9 +24,10 @@ LONG = 300.0
 """Seconds of load from which on growth is judged: before, it is caches and the allocator that fill up."""
 WARM_UP = 0.25
 """The first share of the samples, which growth is not taken from."""
-MOST_GROWTH: Mapping[str, float] = {"memory": 256.0, "blocks": 300.0}
-"""Per minute, of 3,000 calls: KiB of memory, where the allocator needs room, as long runs without a leak have shown;
-and blocks that Python has allocated, which a leak of one object in ten calls would be."""
+MOST_GROWTH: Mapping[str, float] = {"memory": 256.0, "blocks": 300.0, "files": 1.0, "tasks": 1.0}
+"""Per minute, of 3,000 calls. Memory in KiB: a leak of 100 bytes in each call would be 293, and without a leak pages
+still fill up for some minutes. Blocks that Python has allocated: a leak of one object in ten calls would be 300. Files
+and tasks: more than chance makes of a level line, and one that stays is seen in the end anyway."""
 SAMPLED = {
     "memory": "memory, KiB",
     "blocks": "blocks of Python's",
@@ -118,9 +119,11 @@ class Report:
         for what, shown in SAMPLED.items():
             cells = (_course(side.watched, what) for side in sides)
             lines.append(f"| {shown}: before; first, last, most; after | {' | '.join(cells)} |")
-        for what in MOST_GROWTH:
-            slopes = (f"{side.growth[what]:+.1f}" if side.growth else "–" for side in sides)
-            lines.append(f"| {SAMPLED[what]}, growth per minute | {' | '.join(slopes)} |")
+        for what, most in MOST_GROWTH.items():
+            slopes = (f"{side.growth[what]:+.2f}" if side.growth else "–" for side in sides)
+            lines.append(f"| {SAMPLED[what]}: growth per minute, at most {most:.0f} | {' | '.join(slopes)} |")
+        errors = (", ".join(f"{n:,} {kind}" for kind, n in sorted(side.errors.items())) for side in sides)
+        lines.append(f"| errors | {' | '.join(errors)} |")
         faults = sum(self.faults.values())
         share = 100 * faults / max(1, self.requests)
         callers = ", ".join(f"{n:,} {what}" for what, n in sorted(self.callers.items()))
