@@ -81,7 +81,6 @@ async def test_a_certificate_of_the_client_is_shown_to_a_server_that_asks(callin
 
 def unverified() -> list[Any]:
     optional = ssl.create_default_context()
-    optional.check_hostname = False
     optional.verify_mode = ssl.CERT_OPTIONAL
     any_host = ssl.create_default_context()
     any_host.check_hostname = False

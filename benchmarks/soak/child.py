@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import sys
 import tempfile
 from collections.abc import AsyncIterator
@@ -53,12 +54,15 @@ class Child:
 @contextlib.asynccontextmanager
 async def started(module: str, *arguments: object) -> AsyncIterator[Child]:
     """A running process, killed if it is still there when the block ends."""
+    # `LISN_LOG` would have it write to its standard error.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("LISN_")}
     with tempfile.TemporaryFile("w+") as complaints:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             *("-W", "always::ResourceWarning", "-W", "always::RuntimeWarning"),  # left open, never awaited
             *("-m", f"benchmarks.soak.{module}", *map(str, arguments)),
             cwd=ROOT,
+            env=environment,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=complaints,
