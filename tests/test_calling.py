@@ -172,12 +172,12 @@ async def test_a_retry_after_within_the_deadline_is_waited_for(surface: Making, 
 async def test_a_deadline_in_the_middle_of_a_body_ends_the_call(
     surface: Making, sandbox: Sandbox, operation: str
 ) -> None:
-    async with of(surface, sandbox, deadline=0.5) as client:
+    async with of(surface, sandbox) as client:
         there = await client("create", **CREATE)
         sandbox.seen.clear()
         sandbox.faults = [{"do": "drip", "seconds": LONG}] * 3
         arguments, fields = ((), CREATE) if operation == "create" else ((there.id,), {})
-        error = await failing(client, operation, *arguments, **fields)
+        error = await failing(client.with_options(deadline=0.5), operation, *arguments, **fields)
     assert isinstance(error, APITimeoutError)
     assert error.outcome_unknown == (operation == "create")
     assert [request.operation for request in sandbox.seen] == [operation]
@@ -198,9 +198,9 @@ async def test_a_deadline_covers_the_wait_for_a_slot(surface: Making, wire: Wire
 
 
 async def test_each_call_has_the_whole_deadline_for_itself(surface: Making, sandbox: Sandbox) -> None:
-    async with of(surface, sandbox, deadline=0.6) as client:
+    async with of(surface, sandbox, deadline=2) as client:
         for _ in range(3):
-            sandbox.faults = [{"status": 503, "retry_after": 0.3}]
+            sandbox.faults = [{"status": 503, "retry_after": 0.8}]
             assert (await client("list", raw=True)).attempts == 2
 
 
