@@ -177,11 +177,12 @@ async def test_this_machine_is_reached_without_the_environments_proxy(
     assert proxy.seen == b""
 
 
+@pytest.mark.parametrize("environment", [{"HTTPS_PROXY": "http://127.0.0.1:9"}, {"NO_PROXY": HOST}], ids=str)
 async def test_what_is_given_comes_before_the_environment(
-    calling: Calling, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    calling: Calling, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]
 ) -> None:
     async with company(tmp_path, "https") as there:
-        set_environment(monkeypatch, HTTPS_PROXY="http://127.0.0.1:9", NO_PROXY=HOST)
+        set_environment(monkeypatch, **environment)
         proxy = f"http://{there.proxy.address}"
         assert (await calling("get", "ast_1", proxy=proxy, **there.options)).id == "ast_1"
 
