@@ -272,7 +272,7 @@ class Calls:
         about_to_send: Callable[[], Awaitable[None]] | None,
         acted: bool,
     ) -> tuple[Reply | Broken, Bearer | None]:
-        """Wait for a free slot, for the end of a pause and for the token, in this order, then send.
+        """Wait for a free slot, for the end of a pause, for the token and for a permit, in this order, then send.
 
         What came of it, and the token it was sent with.
         """
@@ -299,6 +299,10 @@ class Calls:
                 if (too_long := await permits.take(pool.queue, min(ends, sent_by))) is not None:
                     why = permits.why(too_long)
                     return _unsent("timeout", why, too_long if ends <= sent_by else None), None
+                if self.traffic.tokens.now is not bearer:  # refused, while this one waited
+                    bearer = self.traffic.tokens.now or await self._new_token(pool, ends, acted=acted)
+                    if isinstance(bearer, Broken):
+                        return bearer, None
             if about_to_send is not None:
                 await about_to_send()
             seconds = self.settings.timeout

@@ -356,6 +356,14 @@ async def test_each_time_a_request_is_sent_again_it_takes_a_permit(sandbox: Sand
     assert_kept(arrivals(sandbox), limit, since)
 
 
+async def test_those_who_wait_for_a_permit_are_sent_with_the_token_of_then(sandbox: Sandbox) -> None:
+    tokens = iter(["revoked", sandbox.token])
+    limit = RateLimit(5, 1, burst=1)
+    async with AsyncLisn(lambda: next(tokens), base_url=sandbox.base_url, rate_limit=limit) as client:
+        await asyncio.gather(*(client.assistants.list() for _ in range(5)))
+    assert sorted(request.status or 0 for request in sandbox.seen) == [200] * 5 + [401]
+
+
 async def test_a_bulk_run_with_its_listings_keeps_to_the_limit(sandbox: Sandbox) -> None:
     limit = RateLimit(50, 1, burst=5)
     since = time.time()

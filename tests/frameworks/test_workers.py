@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import json
 import os
@@ -100,6 +101,18 @@ def wait_until(is_so: Callable[[], bool], program: Program) -> None:
     while not is_so():
         assert time.monotonic() < until, program.log
         time.sleep(0.01)
+
+
+@pytest.mark.parametrize("name", ["celery_calls", "celery_partitions", "process_pool"])
+def test_a_recipe_for_workers_is_at_most_ten_lines(name: str) -> None:
+    """Without imports."""
+    lines = (RECIPES / f"{name}.py").read_text().splitlines()
+    code = {number for number, line in enumerate(lines, 1) if line.strip()}
+    for node in ast.parse("\n".join(lines)).body:
+        is_docstring = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        if is_docstring or isinstance(node, ast.Import | ast.ImportFrom):
+            code -= set(range(node.lineno, (node.end_lineno or 0) + 1))
+    assert len(code) <= 10
 
 
 # --- Celery ---------------------------------------------------------------------------------------------
