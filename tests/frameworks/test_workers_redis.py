@@ -258,6 +258,17 @@ async def test_scripts_that_redis_forgot_are_told_to_it_again(
     assert warnings_of(caplog.records) == []
 
 
+async def test_a_connection_that_redis_has_closed_is_opened_again(
+    sandbox: async_sandbox.Sandbox, redis_server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with client_of(sandbox, RateLimit(1000, 60, redis=redis_server.url)) as client:
+        for _ in range(5):
+            await client.assistants.list()
+            redis_server.ask("CLIENT", "KILL", "TYPE", "normal")
+    assert permits(redis_server, "{lisn}:permits:1000/60") == 5
+    assert warnings_of(caplog.records) == []
+
+
 async def test_a_key_that_is_something_else_stops_no_call(
     sandbox: async_sandbox.Sandbox, redis_server: RedisServer, caplog: pytest.LogCaptureFixture
 ) -> None:
