@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from ._loop import Background
 
 if TYPE_CHECKING:
-    from types import TracebackType
+    from types import ModuleType, TracebackType
 
 PULSE = 1.0  # s between two looks whether the loop is alive
 CLEAN_UP = 5.0  # s a cancelled call has for its clean-up before its caller goes on
@@ -124,13 +124,15 @@ class Call:
     def _begin(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if self.done:  # cancelled before it was begun: the caller was interrupted while it handed this over
             return
-        if (sniffio := sys.modules.get("sniffio")) is not None:
-            sniffio.current_async_library_cvar.set(
-                "asyncio"
-            )  # the context may say "trio"; this is a copy of it
-        self._task = self.background.loop.create_task(self._carry(func, args, kwargs))
-        self.background.calls.add(self)  # asyncio itself holds its tasks weakly
-        self._task.add_done_callback(self._settle)
+        try:
+            if (sniffio := sys.modules.get("sniffio")) is not None:
+                _say_asyncio(sniffio)
+            self._task = self.background.loop.create_task(self._carry(func, args, kwargs))
+            self.background.calls.add(self)  # asyncio itself holds its tasks weakly
+            self._task.add_done_callback(self._settle)
+        except Exception as error:  # noqa: BLE001 - else nobody would tell the caller, who waits
+            self.error = error
+            self._finish()
 
     async def _carry(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Run the coroutine and keep its outcome: an error never reaches asyncio, which would die of SystemExit."""
@@ -169,6 +171,12 @@ class Call:
         # Only this thread releases the latch and only the caller takes it: nothing changes between the two steps.
         if self._latch.locked() and not self._is_forsaken:
             self._latch.release()
+
+
+def _say_asyncio(sniffio: ModuleType) -> None:
+    """The caller's context may say "trio"; this is in a copy of it."""
+    if (library := getattr(sniffio, "current_async_library_cvar", None)) is not None:  # else half imported
+        library.set("asyncio")
 
 
 class Caller:

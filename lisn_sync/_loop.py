@@ -28,6 +28,13 @@ from anyio.from_thread import BlockingPortal
 _HAS_EVENTFD = sys.platform == "linux"
 
 
+_here = threading.local()  # what is known of the current thread
+OWN_LOOP = (
+    "lisn_sync was called in the thread of its own event loop, where the call would wait for itself;"
+    " code that runs on that loop must use lisn_async"
+)
+
+
 class TooLate(RuntimeError):
     """No more threads are started: the interpreter is shutting down. A last `close()` must still do."""
 
@@ -94,6 +101,7 @@ class Background:
             self._ready.release()
 
     def _main(self) -> None:
+        _here.is_ours = True
         try:
             # An empty context: Python 3.14 lets threads inherit that of whoever made the first call.
             contextvars.Context().run(
@@ -128,12 +136,13 @@ class Background:
 class _Inbox:
     """What other threads hand over to the loop: `call_soon_threadsafe` for 6 % less of the CPU of a short call.
 
-    asyncio's own writes to a socket and reads it twice. This descriptor is never closed: a thread that comes too
-    late would write to whatever has its number by then.
+    asyncio's own writes to a socket and reads it twice. The descriptor lives as long as this object, not as its
+    loop: a thread that comes too late would write to whatever has its number by then.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        weakref.finalize(self, os.close, self._bell).atexit = False  # daemon threads ring it until the very end
         self._items: deque[tuple[contextvars.Context, Callable[..., object], tuple[object, ...]]] = deque()
         loop.add_reader(self._bell, self._take)
 
@@ -143,9 +152,14 @@ class _Inbox:
 
     def _take(self) -> None:
         os.eventfd_read(self._bell)
-        while self._items:
-            context, func, args = self._items.popleft()
-            context.run(func, *args)
+        try:
+            while self._items:
+                context, func, args = self._items.popleft()
+                context.run(func, *args)
+        except BaseException:
+            if self._items:  # no bell will ring for what was handed over already
+                os.eventfd_write(self._bell, 1)
+            raise
 
 
 def _has_uvloop() -> bool:
@@ -163,32 +177,33 @@ class Home:
         self.background: Background | None = None
         self.closers: weakref.WeakKeyDictionary[Any, Callable[[Any], Coroutine[Any, Any, None]]]
         self.closers = weakref.WeakKeyDictionary()
-        self._starting = threading.Lock()
+        self._starting = threading.RLock()  # a signal handler may call while its thread starts the loop
 
     def background_now(self) -> Background:
         background = self.background
         if background is not None and background.is_alive():
             if background.is_current():
-                raise RuntimeError(
-                    "lisn_sync was called in the thread of its own event loop, where the call would wait for itself;"
-                    " code that runs on that loop must use lisn_async"
-                )
+                raise RuntimeError(OWN_LOOP)
             return background
+        if hasattr(_here, "is_ours"):  # in the middle of a start: some `__del__` that the collector came across
+            raise RuntimeError(OWN_LOOP)
         with self._starting:
             if self.background is None or not self.background.is_alive():
                 background = Background()
                 try:
                     background.start()
-                    self.background = background
-                except BaseException:
-                    background.stop_soon()
-                    raise
+                    if self.background is None or not self.background.is_alive():
+                        self.background = background
+                finally:
+                    # Interrupted, or one too many: a signal handler called, and started another.
+                    if self.background is not background:
+                        background.stop_soon()
             return self.background
 
     def move(self) -> Background | None:
         """Begin anew, in a child; the parent's loop is handed out, to be kept and never touched."""
         inherited, self.background = self.background, None
-        self._starting = threading.Lock()  # the old one may be held by a thread that is not here
+        self._starting = threading.RLock()  # the old one may be held by a thread that is not here
         return inherited
 
 

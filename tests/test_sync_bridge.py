@@ -25,6 +25,7 @@ import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
 from itertools import chain
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 from urllib.request import urlopen
 
@@ -374,6 +375,121 @@ def test_a_loop_that_dies_takes_its_calls_along_and_the_next_call_gets_another(l
                 raise AssertionError
             assert run(give, 1) == 1
     """, loop=loop, silent=False)  # fmt: skip
+
+
+@needs_fork
+@both_loops
+def test_a_loop_that_died_leaves_no_descriptor_behind(loop: str) -> None:
+    script("""
+        import asyncio, gc, os, threading
+        from lisn_sync import _loop
+        from lisn_sync._bridge import run
+
+        async def die(): raise SystemExit(3)
+        async def start():
+            task = asyncio.create_task(die())
+            await asyncio.sleep(60)
+        def once():
+            try:
+                run(start)
+            except BaseException:
+                pass
+            _loop.home.background._thread.join()
+        def descriptors():
+            gc.collect()
+            return len(os.listdir("/proc/self/fd"))
+
+        once()
+        before = descriptors()
+        for _ in range(10):
+            once()
+        assert descriptors() == before, (before, descriptors())
+    """, loop=loop, silent=False)  # fmt: skip
+
+
+@pytest.mark.skipif(not _loop._HAS_EVENTFD, reason="there is one queue here")
+def test_what_was_handed_over_along_with_something_that_raises_is_still_run() -> None:
+    background = _loop.home.background_now()
+    entered, leave, after = threading.Event(), threading.Event(), threading.Event()
+    told: list[object] = []
+
+    def hold() -> None:
+        entered.set()
+        leave.wait(10)
+
+    background.loop.set_exception_handler(lambda _, context: told.append(context["exception"]))
+    try:
+        background.hand_over(hold)
+        assert entered.wait(10)
+        background.hand_over(fail_at_once := lambda: 1 / 0)
+        background.hand_over(fail_at_once)
+        background.hand_over(after.set)  # its bell rings before the one that raises is met
+        leave.set()
+        assert after.wait(10)
+    finally:
+        run(asyncio.sleep, 0)
+        background.loop.set_exception_handler(None)
+    assert [type(error) for error in told] == [ZeroDivisionError, ZeroDivisionError]
+
+
+def test_a_call_that_cannot_begin_tells_its_caller(monkeypatch: pytest.MonkeyPatch) -> None:
+    run(give, 1)
+
+    def refuse(_: _calls.Call, func: Any, args: Any, kwargs: Any) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_calls.Call, "_carry", refuse)
+        with pytest.raises(MemoryError):
+            run(give, 1)
+    assert run(give, 1) == 1
+
+
+def test_a_call_works_while_another_thread_is_importing_sniffio(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sniffio", ModuleType("sniffio"))
+    assert run(give, 1) == 1
+
+
+def test_a_signal_handler_may_call_while_its_thread_starts_the_loop() -> None:
+    script("""
+        import _thread, os, signal, threading, time
+        from lisn_sync import _loop
+        from lisn_sync._bridge import run
+        async def give(value): return value
+        found = []
+        signal.signal(signal.SIGUSR1, lambda *_: found.append(run(give, "handler")))
+        class Interrupting:
+            def start_new_thread(self, *given):
+                _loop._thread = _thread
+                os.kill(os.getpid(), signal.SIGUSR1)
+                return _thread.start_new_thread(*given)
+        _loop._thread = Interrupting()
+        assert run(give, "program") == "program"
+        assert found == ["handler"]
+        until = time.monotonic() + 5
+        while threading.active_count() > 2 and time.monotonic() < until: time.sleep(0.001)
+        assert threading.active_count() == 2, threading.enumerate()  # one loop
+    """)
+
+
+def test_a_call_in_the_thread_of_a_loop_that_is_just_starting_is_refused_too() -> None:
+    # Whatever the collector finds in that thread: a `__del__` that closes a client, say.
+    script("""
+        from lisn_sync import _loop
+        from lisn_sync._bridge import run
+        async def give(value): return value
+        found = []
+        has_uvloop = _loop._has_uvloop
+        def collect():
+            try:
+                run(give, "too early")
+            except RuntimeError as error:
+                found.append(str(error))
+            return has_uvloop()
+        _loop._has_uvloop = collect
+        assert run(give, 1) == 1
+        assert found == [_loop.OWN_LOOP]
+    """)
 
 
 def test_sixteen_threads_that_call_first_start_one_loop() -> None:
