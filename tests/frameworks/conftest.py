@@ -1,0 +1,171 @@
+"""Fixtures for tests with frameworks: programs in processes of their own, and a sandbox that they can reach.
+
+A program's output is read by a thread, so that blocking tests and coroutines (through `asyncio.to_thread`) can
+wait for what it says, and a pipe that nobody reads never holds it up.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+
+from lisn_async.sandbox import Sandbox
+
+ROOT = Path(__file__).parent.parent.parent
+RECIPES = ROOT / "recipes"
+WITHIN = 60.0
+"""Seconds that a program has to say or do what is waited for: long, it only bounds a test that fails."""
+
+MISHAPS = re.compile(
+    r"Traceback|Warning\b|Unclosed|never awaited|was destroyed|never retrieved|Exception ignored|Fatal error"
+)
+"""What no log of a program that used the SDK may hold."""
+
+
+def needs(*packages: str) -> pytest.MarkDecorator:
+    """Skips where one of these packages is not installed, and says how to have it."""
+    absent = [package for package in packages if importlib.util.find_spec(package) is None]
+    return pytest.mark.skipif(
+        bool(absent), reason=f"{', '.join(absent)} not installed: pip install -e '.[dev,dev-frameworks]'"
+    )
+
+
+def environment_for(base_url: str, token: str, **more: str) -> dict[str, str]:
+    """The environment of a program that uses this sandbox, in development mode: asyncio tells what it notices."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("LISN_", "COV_"))}
+    path = os.pathsep.join([str(ROOT), str(RECIPES), *filter(None, [os.environ.get("PYTHONPATH")])])
+    ours = {"LISN_BASE_URL": base_url, "LISN_API_TOKEN": token, "PYTHONPATH": path}
+    return {**kept, "PYTHONDEVMODE": "1", "PYTHONUNBUFFERED": "1", **ours, **more}
+
+
+class Program:
+    """A process and what it said so far, stdout and stderr together."""
+
+    def __init__(self, command: list[str], environment: dict[str, str], **options: Any) -> None:
+        # A session of its own: whatever the program starts can be ended with it, and nothing else can.
+        self.process = subprocess.Popen(
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            **options,
+        )
+        self._said = ""
+        self._changed = threading.Condition()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    @property
+    def log(self) -> str:
+        """All that was said so far."""
+        with self._changed:
+            return self._said
+
+    def wait_for(self, pattern: str, *, after: int = 0) -> re.Match[str]:
+        """The first match of a pattern in what it says, as soon as it is there; `after` leaves out a beginning."""
+        expression = re.compile(pattern, re.MULTILINE)
+        found: list[re.Match[str]] = []
+
+        def is_there() -> bool:
+            found.extend(expression.finditer(self._said, after))
+            return bool(found) or not self._reader.is_alive()
+
+        with self._changed:
+            self._changed.wait_for(is_there, WITHIN)
+            assert found, f"{pattern!r} was never said:\n{self._said}"
+            return found[0]
+
+    def stop(self, number: int = signal.SIGTERM) -> tuple[int, float]:
+        """Send a signal; the exit status, and the seconds until the process was gone."""
+        began = time.monotonic()
+        self.process.send_signal(number)
+        status = self.wait()
+        return status, time.monotonic() - began
+
+    def wait(self) -> int:
+        """The exit status, once the process and all that it said have come."""
+        status = self.process.wait(WITHIN)
+        self._reader.join(WITHIN)
+        return status
+
+    def kill(self) -> None:
+        """End it, and what it started, whatever they are doing."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.wait()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        while piece := os.read(self.process.stdout.fileno(), 65536):
+            with self._changed:
+                self._said += piece.decode("utf-8", "replace")
+                self._changed.notify_all()
+        with self._changed:
+            self._changed.notify_all()
+
+
+Start = Callable[..., Program]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Starts programs, which end with the test: `start(*command, box=sandbox, **environment)`.
+
+    A command that begins with `-` is one for this Python.
+    """
+    programs: list[Program] = []
+
+    def start(
+        *command: str, box: Sandbox | SandboxProcess, pass_fds: tuple[int, ...] = (), **more: str
+    ) -> Program:
+        whole = [sys.executable, *command] if command[0].startswith("-") else list(command)
+        environment = environment_for(box.base_url, box.token, **more)
+        programs.append(Program(whole, environment, cwd=ROOT, pass_fds=pass_fds))
+        return programs[-1]
+
+    yield start
+    for program in programs:
+        program.kill()
+
+
+@attrs.frozen
+class SandboxProcess:
+    """A sandbox in a process of its own: what to give to a client."""
+
+    base_url: str
+    token: str
+
+
+@pytest.fixture
+def sandbox_process() -> Iterator[SandboxProcess]:
+    """A sandbox that goes on whatever the test's own process is doing; ask it over HTTP (`/_sandbox/...`)."""
+    program = Program(
+        [sys.executable, "-m", "lisn_async.cli", "sandbox", "--port", "0", "--json"], environment_for("", "")
+    )
+    try:
+        said = json.loads(program.wait_for(r"^\{.*\}$")[0])
+        yield SandboxProcess(said["base_url"], said["token"])
+    finally:
+        program.kill()
