@@ -215,9 +215,13 @@ class Transport:
             await self.aclose()
 
     async def aclose(self) -> None:
-        """Close the session of the running loop, and ask every other loop to close its own."""
+        """Close, and refuse requests from now on."""
         self._closed = True
         self._users = 0
+        await self.rest()
+
+    async def rest(self) -> None:
+        """Close the session of the running loop, and ask every other loop to close its own."""
         here = asyncio.get_running_loop()
         pools, self._pools = self._pools, {}
         for loop, pool in pools.items():

@@ -128,6 +128,10 @@ class AsyncLisn:
     async def __aexit__(self, *_: object) -> None:
         await self._calls.transport.leave()
 
+    async def _rest(self) -> None:
+        """Close the connections at the end of a program; who calls even later gets others."""
+        await self._calls.transport.rest()
+
     def __repr__(self) -> str:
         # A crash reporter may show one that could not be made.
         shown = f"base_url={self.base_url!r}" if hasattr(self, "assistants") else "not set up"

@@ -26,16 +26,24 @@ def adopt(core: C, close: Callable[[C], Coroutine[Any, Any, None]]) -> C:
 def _leave() -> None:
     """Close what is open, through the loop; leave the loop running.
 
-    Stopped, it would make Python 3.12 print "can't create new thread at interpreter shutdown".
+    Stopped, it would make Python 3.12 print "can't create new thread at interpreter shutdown". A handler that was
+    registered before this one may still call: each such call gets a loop of its own, which closes what it opened.
     """
-    background = home.background
+    home.is_over = True
+    background, home.background = home.background, None
     if background is None or not background.is_alive() or background.is_current():
         return
     cores = [core for reference in reversed(home.closers.keyrefs()) if (core := reference()) is not None]
     closing = Call(background)
+    hand_over, background.hand_over = background.hand_over, _drop
     with contextlib.suppress(BaseException):
-        closing.start(_close_all, (closing, [partial(home.closers[core], core) for core in cores]), {})
+        closers = [partial(home.closers[core], core) for core in cores]
+        hand_over(closing._begin, _close_all, (closing, closers), {})
         closing.sleep(LEAVE)
+
+
+def _drop(*_: object) -> None:
+    """For a daemon thread that calls in this very moment: it waits, and ends with the program."""
 
 
 async def _close_all(closing: Call, closers: list[Callable[[], Coroutine[Any, Any, None]]]) -> None:

@@ -119,7 +119,8 @@ class Call:
     def leave(self) -> asyncio.Task[None] | None:
         """The program ends. A daemon thread waits for this call: it ends too, without waking up to an error."""
         self._is_forsaken = True
-        return None
+        self._cancel()  # else it would go on, and open what nobody closes any more
+        return self._task
 
     def _begin(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if self.done:  # cancelled before it was begun: the caller was interrupted while it handed this over

@@ -13,6 +13,7 @@ import contextvars
 import os
 import sys
 import threading
+import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Coroutine
@@ -36,7 +37,7 @@ OWN_LOOP = (
 
 
 class TooLate(RuntimeError):
-    """No more threads are started: the interpreter is shutting down. A last `close()` must still do."""
+    """No more threads are started, or used: the interpreter is shutting down. A last `close()` must still do."""
 
 
 class Underway(Protocol):
@@ -175,6 +176,7 @@ class Home:
 
     def __init__(self) -> None:
         self.background: Background | None = None
+        self.is_over = False
         self.closers: weakref.WeakKeyDictionary[Any, Callable[[Any], Coroutine[Any, Any, None]]]
         self.closers = weakref.WeakKeyDictionary()
         self._starting = threading.RLock()  # a signal handler may call while its thread starts the loop
@@ -185,6 +187,10 @@ class Home:
             if background.is_current():
                 raise RuntimeError(OWN_LOOP)
             return background
+        if self.is_over:
+            while threading.current_thread().daemon:
+                time.sleep(1)  # until it ends with the program: an error would only be a last word on stderr
+            raise TooLate("the program is ending")
         if hasattr(_here, "is_ours"):  # in the middle of a start: some `__del__` that the collector came across
             raise RuntimeError(OWN_LOOP)
         with self._starting:

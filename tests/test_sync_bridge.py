@@ -1058,6 +1058,23 @@ client.assistants.get('a1')
 import threading, time
 threading.Thread(target=lambda: client.assistants.get('a1')).start()
 """,
+    "daemon threads that go on calling": """
+import threading
+started = threading.Barrier(9)
+def forever():
+    client.assistants.get('a1')
+    started.wait()
+    while True: client.assistants.get('a1')
+for _ in range(8): threading.Thread(target=forever, daemon=True).start()
+started.wait()
+""",
+    "sys.exit() in a thread": """
+import threading
+def leave():
+    client.assistants.get('a1')
+    sys.exit(3)
+threading.Thread(target=leave).start()
+""",
     "a stream half read": """
 async def numbers():
     try:
@@ -1099,6 +1116,64 @@ print("end", time.time(), flush=True)
     assert printed.pop(0) == "end"
     assert time.time() - float(printed[0]) < 2
     assert server.when(lambda seen: seen["open"] == 0)
+
+
+OTHER_ENDINGS = {
+    "an error": ("raise KeyError('mine')", 1, "KeyError: 'mine'"),
+    "an error in a with block": ("with client: raise KeyError('mine')", 1, "KeyError: 'mine'"),
+    "a status": ("sys.exit(3)", 3, ""),
+    "a status, with daemon threads in calls": (
+        """
+import threading
+for _ in range(4): threading.Thread(target=client.assistants.get, args=("slow",), daemon=True).start()
+sys.exit(3)
+""",
+        3,
+        "",
+    ),
+    "an error of a call": (
+        "client.assistants.get('no/such')",
+        1,
+        "lisn_async.errors.ValidationError: ",
+    ),
+}
+
+
+@pytest.mark.parametrize("ending", OTHER_ENDINGS)
+def test_a_program_that_fails_says_so_and_nothing_else(server: Server, ending: str) -> None:
+    code, status, last = OTHER_ENDINGS[ending]
+    program = "import sys, lisn_sync\nclient = lisn_sync.Lisn('token', base_url=sys.argv[1], max_retries=0)\n"
+    program += "client.assistants.get('a1')\n" + code
+    done = subprocess.run(
+        [sys.executable, "-X", "dev", "-W", "error", "-c", program, server.url],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    said = without_slowness(done.stderr)
+    assert (done.returncode, done.stdout) == (status, ""), said
+    assert said.count("Traceback") == (1 if last else 0), said
+    assert (said.splitlines() or [""])[-1].startswith(last) if last else said == "", said
+    server.when(lambda seen: seen["open"] == 0)
+
+
+@pytest.mark.parametrize("before", ["client.assistants.get('a1')", ""])
+def test_a_handler_older_than_the_import_may_call_at_exit(server: Server, before: str) -> None:
+    # Handlers run in reverse: what was open is closed by then, and whatever it opens must be closed after it.
+    printed = script(
+        f"""
+import atexit, sys
+atexit.register(lambda: print(client.assistants.get("last").id, flush=True))
+import lisn_sync
+client = lisn_sync.Lisn("token", base_url=sys.argv[1], max_retries=0)
+{before}
+""",
+        server.url,
+    )
+    assert printed == "last\n"
+    server.when(lambda seen: seen["open"] == 0)
 
 
 def test_a_half_read_stream_is_closed_when_the_program_ends(server: Server) -> None:
