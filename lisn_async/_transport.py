@@ -24,7 +24,7 @@ import os
 import platform
 import time
 from collections.abc import AsyncGenerator, Mapping
-from typing import Any
+from typing import Any, NoReturn
 from weakref import WeakSet
 
 import aiohttp
@@ -120,6 +120,12 @@ class Transport:
         self._options = _options(settings, session, self._headers)
         self._collection = URL(settings.base_url + COLLECTION, encoded=True)
         _live.add(self)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "a client cannot be pickled or deep-copied: it holds the token and open connections;"
+            " every process makes its own, best when the module is imported"
+        )
 
     async def acquire(self, ends: float = math.inf) -> Pool | None:
         """A slot of the running loop's pool, to be released; None if there is none before `ends`.

@@ -7,6 +7,7 @@ tells which connection each request came over.
 from __future__ import annotations
 
 import os
+import pickle
 import subprocess
 import sys
 import threading
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+import lisn_async
 import lisn_sync
 from lisn_async.sandbox import Sandbox
 from tests.fix_sync import ROOT, Server, script, without_slowness
@@ -85,6 +87,19 @@ def test_a_client_of_the_module_works_in_every_process_of_a_pool_while_the_paren
     assert len(own) == 1, own
     assert len(theirs) >= 4
     assert own.isdisjoint(theirs)
+
+
+def test_no_client_can_be_given_to_a_process_which_would_show_its_token(lisn_sandbox: Sandbox) -> None:
+    used = lisn_sync.Lisn(lisn_sandbox.token, base_url=lisn_sandbox.base_url)
+    used.assistants.list()
+    for client in (
+        used,
+        used.with_options(timeout=1),
+        lisn_sync.Lisn("token"),
+        lisn_async.AsyncLisn("token"),
+    ):
+        with pytest.raises(TypeError, match="a client cannot be pickled"):
+            pickle.dumps(client)
 
 
 FORKS = """
