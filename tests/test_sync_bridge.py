@@ -38,6 +38,9 @@ ROOT = Path(__file__).resolve().parent.parent
 OURS = str(ROOT / "lisn_sync")
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+INTERRUPTS = int(os.environ.get("LISN_TEST_INTERRUPTS", "1000"))
+"""Of a storm. Ten thousand, by hand: LISN_TEST_INTERRUPTS=10000 pytest tests/test_sync_bridge.py -k storm --timeout 0"""
+
 both_loops = pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 
 
@@ -540,7 +543,7 @@ def test_any_error_from_a_signal_handler_cancels_the_call_and_outlives_a_ctrl_c_
 
 @both_loops
 @pytest.mark.parametrize("again", ["once", "again and again"])
-def test_of_200_interrupts_at_random_moments_none_leaves_a_call_running(loop: str, again: str) -> None:
+def test_a_storm_of_interrupts_at_random_moments_leaves_no_call_running(loop: str, again: str) -> None:
     script("""
         import asyncio, random, signal, sys, time
         from lisn_sync import _loop
@@ -583,7 +586,7 @@ def test_of_200_interrupts_at_random_moments_none_leaves_a_call_running(loop: st
                 is_armed = False
 
         run(give, 1)
-        while caught < 200:
+        while caught < int(sys.argv[2]):
             try:
                 try:
                     calls_until_interrupted()
@@ -598,7 +601,7 @@ def test_of_200_interrupts_at_random_moments_none_leaves_a_call_running(loop: st
         while (running or background.calls) and time.monotonic() < until: time.sleep(0.01)
         assert not running and not background.calls, (running, background.calls)
         assert entered > 100, entered
-    """, again, loop=loop, seconds=60)  # fmt: skip
+    """, again, str(INTERRUPTS), loop=loop, seconds=60 + INTERRUPTS)  # fmt: skip
 
 
 def test_ctrl_c_during_the_first_call_leaves_no_thread_behind() -> None:
