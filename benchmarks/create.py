@@ -13,6 +13,7 @@ from benchmarks.results import Options
 from benchmarks.rows import Row
 
 UVLOOP = " on uvloop"
+EXTENDED = "create with middleware, rate limit, deadline and a token function / plain aiohttp"
 BY_HAND = {
     "plain": "plain aiohttp",
     "sockets": "raw sockets",
@@ -50,6 +51,8 @@ def run(options: Options) -> list[Row]:
     return [
         attrs.evolve(ran.row("S1", "create / plain aiohttp", "lisn", "plain", goal=0.80), bar="lisn"),
         ran.row("S1", "create / plain aiohttp", "lisn", "plain", "wall"),
+        ran.row("S1", EXTENDED, "extended", "plain", goal=1.0),
+        ran.row("S1", EXTENDED, "extended", "plain", "wall"),
         ran.row("S2", f"{on_uvloop} uvloop", *uvloop, goal=0.80),
         ran.row("S2", f"{on_uvloop} uvloop", *uvloop, "wall"),
         attrs.evolve(
@@ -88,7 +91,7 @@ def _contestants(url: str, at_once: int) -> list[Contestant]:
     return [
         *(
             Contestant(name, "asynchronous", arguments(name, "default"), PEERS.get(name, ()))
-            for name in ("lisn", *OTHERS)
+            for name in ("lisn", "extended", *OTHERS)
         ),
         *(
             Contestant(f"{name}{UVLOOP}", "asynchronous", arguments(name, "uvloop"), needs="uvloop")

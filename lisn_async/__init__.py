@@ -4,7 +4,9 @@ from ._version import __version__
 
 TYPE_CHECKING = False  # `typing` would be most of this import
 if TYPE_CHECKING:
+    from ._middleware import APIRequest, CallNext, Middleware
     from ._response import RawResponse
+    from ._tokens import TokenSource
     from .bulk import BulkOutcome, BulkProgress, BulkResult
     from .client import AsyncLisn
     from .errors import (
@@ -41,12 +43,14 @@ if TYPE_CHECKING:
         STTProvider,
         Unset,
     )
+    from .rate_limit import RateLimit
     from .resources import AsyncAssistants, AsyncAssistantsWithRawResponse
 
 __all__ = [
     "UNSET",
     "APIConnectionError",
     "APIError",
+    "APIRequest",
     "APIResponseError",
     "APIStatusError",
     "APITimeoutError",
@@ -63,6 +67,7 @@ __all__ = [
     "BulkOutcome",
     "BulkProgress",
     "BulkResult",
+    "CallNext",
     "ConfigurationError",
     "ConflictError",
     "IncompleteListError",
@@ -70,11 +75,14 @@ __all__ = [
     "JournalError",
     "LLMProvider",
     "LisnError",
+    "Middleware",
     "NotFoundError",
     "PermissionDeniedError",
+    "RateLimit",
     "RateLimitError",
     "RawResponse",
     "STTProvider",
+    "TokenSource",
     "UnprocessableEntityError",
     "Unset",
     "ValidationError",
@@ -90,5 +98,14 @@ if (
     from ._front_door import opened_when_asked
 
     __getattr__, __dir__ = opened_when_asked(
-        globals(), ".errors", ".models", ".bulk", "._response", ".resources", ".client"
+        globals(),
+        ".errors",
+        ".models",
+        ".rate_limit",
+        ".bulk",
+        "._response",
+        "._middleware",
+        ".resources",
+        ".client",
+        "._tokens",
     )

@@ -10,9 +10,10 @@ import itertools
 import logging
 import math
 import random
+import sys
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from functools import lru_cache
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from functools import lru_cache, partial
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
@@ -21,6 +22,8 @@ import attrs
 from . import errors
 from ._config import Settings
 from ._log import log_attempt, logger
+from ._middleware import APIRequest, CallNext, chain
+from ._permits import Permits
 from ._request import Request
 from ._response import Broken, IncompleteList, Kind, RawResponse, Reply, hint, status_error
 from ._retry import (
@@ -38,11 +41,15 @@ from ._retry import (
 from ._wire import Unreadable
 
 if TYPE_CHECKING:
-    from ._transport import Transport
+    from ._tokens import Bearer, Tokens
+    from ._transport import Pool, Transport
+    from .rate_limit import RateLimit
 
 T = TypeVar("T")
 
 E = TypeVar("E", bound=errors.APIError)
+
+_NO_HEADERS: Mapping[str, str] = {}
 
 _KINDS: Mapping[Kind, type[errors.APIError]] = {
     "connection": errors.APIConnectionError,
@@ -63,10 +70,19 @@ class Tried(Generic[T]):
 
 @attrs.define
 class Traffic:
-    """What all calls of a client share: the retry budget and the pause that a server asked for."""
+    """What all calls of a client share: the token, the permits to send, the retry budget, and the pause that a server
+    asked for.
+    """
 
+    tokens: Tokens
+    rate_limit: RateLimit | None = None
     budget: RetryBudget = attrs.field(factory=RetryBudget)
     pause: Pause = attrs.field(factory=Pause)
+    permits: Permits | None = attrs.field(init=False)
+
+    @permits.default
+    def _permits(self) -> Permits | None:
+        return None if self.rate_limit is None else Permits(self.rate_limit, self.pause)
 
 
 class Calls:
@@ -76,6 +92,8 @@ class Calls:
         self.settings = settings
         self.transport = transport
         self.traffic = traffic
+        self._chain = chain(settings.middleware) if settings.middleware else None
+        self._may_trace = True
 
     @property
     def strict(self) -> bool:
@@ -92,13 +110,18 @@ class Calls:
         """Seconds that one attempt may take."""
         return self.settings.timeout
 
-    async def call(self, request: Request[T]) -> RawResponse[T]:
-        """The result, after as many attempts as are provably safe. Raises `APIError`."""
+    def call(self, request: Request[T]) -> Coroutine[Any, Any, RawResponse[T]]:
+        """The result, after as many attempts as are provably safe. Raises `APIError`, and what a middleware raises."""
+        if (through := self._middleware()) is None:
+            return self._call(request, _NO_HEADERS)
+        return through(self._shown(request, partial(self._call, request)))
+
+    async def _call(self, request: Request[T], headers: Mapping[str, str]) -> RawResponse[T]:
         settings = self.settings
         ends = math.inf if settings.deadline is None else time.monotonic() + settings.deadline
         acted = False
         for number in itertools.count(1):
-            tried = await self.attempt(request, number=number, ends=ends, acted=acted)
+            tried = await self._attempt(request, headers, number=number, ends=ends, acted=acted)
             if tried.response is not None:
                 return tried.response
             acted = acted or may_have_acted(tried.attempt)
@@ -124,22 +147,100 @@ class Calls:
         request: Request[T],
         *,
         number: int = 1,
+        sent_by: float = math.inf,
+        about_to_send: Callable[[], Awaitable[None]] | None = None,
+    ) -> Tried[T]:
+        """What became of one single request, the `number`th of its call. Never raises `APIError`.
+
+        `sent_by` is the moment of the monotonic clock by which a pause has to be over. `about_to_send` is awaited
+        when nothing is left to wait for, right before the request goes out.
+
+        To a middleware it is a call of its own. What the service said counts, whatever a middleware makes of it;
+        where one refused the request, that is the outcome.
+        """
+        send = partial(self._attempt, request, number=number, sent_by=sent_by, about_to_send=about_to_send)
+        if (through := self._middleware()) is None:
+            return await send(_NO_HEADERS)
+        tried: Tried[T] | None = None
+
+        async def carry_out(headers: Mapping[str, str]) -> RawResponse[T]:
+            nonlocal tried
+            tried = await send(headers)
+            if tried.response is None:
+                assert tried.error is not None
+                raise tried.error from tried.cause
+            return tried.response
+
+        try:
+            response = await through(self._shown(request, carry_out, number))
+        except Exception as error:  # noqa: BLE001 - a middleware raises what it likes
+            if tried is None:
+                return self._refused(request, number, error)
+            if error is not tried.error:
+                logger.warning("%s: a middleware failed after the reply: %r", request.operation, error)
+        if tried is None:
+            return Tried(attempt=_succeeded(request.method, response.status_code), response=response)
+        if tried.error is not None:
+            tried.error.__traceback__ = None  # its frames hold it, through `tried`
+        return tried
+
+    def _middleware(self) -> CallNext | None:
+        """What a call passes through. Our own tracing joins it once something has loaded OpenTelemetry."""
+        if self._may_trace and "opentelemetry.trace" in sys.modules:
+            from .contrib.opentelemetry import Tracing
+
+            self._may_trace = False
+            given = self.settings.middleware
+            if not any(isinstance(one, Tracing) for one in given):
+                self._chain = chain([Tracing(), *given])
+        return self._chain
+
+    def _shown(
+        self,
+        request: Request[T],
+        carry_out: Callable[[Mapping[str, str]], Awaitable[RawResponse[T]]],
+        number: int = 1,
+    ) -> APIRequest:
+        return APIRequest(
+            operation=request.operation,
+            method=request.method,
+            url=self.transport.url(request),
+            url_template=request.template,
+            attempt=number,
+            carry_out=carry_out,
+        )
+
+    def _refused(self, request: Request[T], number: int, error: Exception) -> Tried[T]:
+        """The outcome of a request that a middleware did not let pass."""
+        attempt = Attempt(method=request.method, happened=Happened.BARRED)
+        if isinstance(error, errors.APIError):
+            return Tried(attempt=attempt, error=error)
+        why = f"a middleware refused it: {error!r}"
+        refusal = self._error(errors.APIConnectionError, request, why, number, unknown=False)
+        refusal.__cause__ = error
+        return Tried(attempt=attempt, error=refusal)
+
+    async def _attempt(
+        self,
+        request: Request[T],
+        headers: Mapping[str, str],
+        *,
+        number: int,
         ends: float = math.inf,
         sent_by: float = math.inf,
         acted: bool = False,
         about_to_send: Callable[[], Awaitable[None]] | None = None,
     ) -> Tried[T]:
-        """What became of one single request, the `number`th of its call. Never raises `APIError`.
+        """As `attempt`, with the headers of a middleware. By `ends` it has to be over.
 
-        `ends` and `sent_by` are moments of the monotonic clock: by the one it has to be over, by the
-        other a pause has to be. `acted` says whether an earlier attempt may have taken effect.
-        `about_to_send` is awaited when nothing is left to wait for, right before the request goes out.
+        `acted` says whether an earlier attempt may have taken effect.
         """
         is_logged = logger.isEnabledFor(logging.DEBUG)
         began = time.monotonic() if is_logged else 0.0
-        what = await self._send(request, ends, sent_by, about_to_send, acted)
+        what, bearer = await self._send(request, headers, ends, sent_by, about_to_send, acted)
         if isinstance(what, Reply):
-            tried = await self._judge_reply(request, what, number, acted=acted)
+            assert bearer is not None
+            tried = await self._judge_reply(request, what, bearer, number, acted=acted)
         else:
             tried = self._judge_broken(request, what, number, acted=acted)
         if is_logged:
@@ -153,39 +254,64 @@ class Calls:
     async def _send(
         self,
         request: Request[Any],
+        headers: Mapping[str, str],
         ends: float,
         sent_by: float,
         about_to_send: Callable[[], Awaitable[None]] | None,
         acted: bool,
-    ) -> Reply | Broken:
-        """Wait for a free slot and for the end of a pause, in this order, then send."""
+    ) -> tuple[Reply | Broken, Bearer | None]:
+        """Wait for a free slot, for the end of a pause and for the token, in this order, then send.
+
+        What came of it, and the token it was sent with.
+        """
         try:
             pool = await self.transport.acquire(ends)
         except errors.ConfigurationError as closed:
             if not acted:
                 raise
-            return _unsent(
-                "connection", str(closed)
-            )  # what an earlier attempt may have done is not forgotten
+            # what an earlier attempt may have done is not forgotten
+            return _unsent("connection", str(closed)), None
         if pool is None:
-            return _unsent("timeout", "no free connection before the deadline")
+            return _unsent("timeout", "no free connection before the deadline"), None
         try:
             while wait := self.pause_left():
                 if time.monotonic() + wait >= min(ends, sent_by):
-                    return _unsent(
-                        "timeout", f"the service asks for a pause of {wait:.1f} s, which is too long"
-                    )
+                    why = f"the service asks for a pause of {wait:.1f} s, which is too long"
+                    return _unsent("timeout", why), None
                 await asyncio.sleep(wait)
+            bearer = self.traffic.tokens.now or await self._new_token(pool, ends, acted=acted)
+            if isinstance(bearer, Broken):
+                return bearer, None
+            if self.traffic.permits is not None:
+                too_long = await self.traffic.permits.take(pool.queue, min(ends, sent_by))
+                if too_long is not None:
+                    return _unsent("timeout", too_long), None
             if about_to_send is not None:
                 await about_to_send()
             seconds = self.settings.timeout
             if ends != math.inf:
                 seconds = min(seconds, ends - time.monotonic())
                 if seconds <= 0:
-                    return _unsent("timeout", "the deadline has passed")
-            return await self.transport.exchange(pool, request, seconds)
+                    return _unsent("timeout", "the deadline has passed"), None
+            lines = bearer.lines.and_also(headers) if headers else bearer.lines
+            return await self.transport.exchange(pool, request, lines, seconds), bearer
         finally:
             pool.slots.release()
+
+    async def _new_token(self, pool: Pool, ends: float, *, acted: bool) -> Bearer | Broken:
+        """The token that the function gives, or what it did instead. Raises `ConfigurationError` if that is none."""
+        seconds = min(self.settings.timeout, ends - time.monotonic())
+        try:
+            async with asyncio.timeout(seconds):
+                return await self.traffic.tokens.get(pool.asking)
+        except errors.ConfigurationError as no_token:
+            if not acted:
+                raise
+            return _unsent("connection", str(no_token))
+        except Exception as error:  # noqa: BLE001 - so does the function
+            kind: Kind = "timeout" if isinstance(error, TimeoutError) else "connection"
+            why = f"the function api_token raised {type(error).__name__}, or took longer than {seconds:g} s"
+            return Broken(happened=Happened.UNSENT, kind=kind, why=why, cause=error)
 
     def _judge_broken(self, request: Request[T], what: Broken, number: int, *, acted: bool) -> Tried[T]:
         attempt = Attempt(method=request.method, happened=what.happened, acted_before=acted)
@@ -193,7 +319,9 @@ class Calls:
         error = self._error(_KINDS[what.kind], request, what.why, number, unknown=unknown)
         return Tried(attempt=attempt, error=error, cause=what.cause)
 
-    async def _judge_reply(self, request: Request[T], reply: Reply, number: int, *, acted: bool) -> Tried[T]:
+    async def _judge_reply(
+        self, request: Request[T], reply: Reply, bearer: Bearer, number: int, *, acted: bool
+    ) -> Tried[T]:
         if 200 <= reply.status < 300:
             attempt = _succeeded(request.method, reply.status)
         else:
@@ -202,6 +330,7 @@ class Calls:
                 happened=Happened.REPLIED,
                 status=reply.status,
                 retry_after=reply.retry_after,
+                token_renewed=reply.status == 401 and self.traffic.tokens.refused(bearer),
                 acted_before=acted,
             )
         error: errors.APIError
@@ -213,6 +342,7 @@ class Calls:
                 if isinstance(result, CoroutineType):
                     result = await result
                 self.traffic.budget.refill()
+                bearer.is_trusted = True
                 response = RawResponse(
                     status_code=reply.status,
                     headers=reply.headers,
@@ -235,7 +365,7 @@ class Calls:
             if is_declined(attempt):
                 self._pause(attempt)
             unknown = acted or may_have_acted(attempt)
-            secrets = (self.settings.token, *request.secrets)
+            secrets = (bearer.token, *request.secrets)
             error = status_error(
                 request, self.transport.url(request), reply, secrets, number, unknown=unknown
             )

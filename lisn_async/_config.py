@@ -9,16 +9,20 @@ import ipaddress
 import os
 import re
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import attrs
 
+from ._headers import wrong_with_headers
+from ._middleware import Middleware, checked
 from ._secrets import Secret, hide
+from ._tokens import TokenSource, checked_token
 from .errors import ConfigurationError
 from .models import UNSET, Unset
+from .rate_limit import RateLimit
 
 if TYPE_CHECKING:
     import ssl
@@ -26,15 +30,6 @@ if TYPE_CHECKING:
 DOCUMENTED_BASE_URL = "https://app.lisn.dev/api"
 LONGEST = 1e9
 """Seconds: more than any wait, less than what clocks and timers overflow at."""
-
-_TOKEN = re.compile(r"[\x21-\x7e]+")
-_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_HEADER_VALUE = re.compile(r"[\t\x20-\x7e]*")
-# These frame the message or carry the token; a second source for them can only do harm.
-_OURS = frozenset(
-    ("authorization", "connection", "content-length", "content-type", "cookie", "host", "te")
-    + ("proxy-authorization", "trailer", "transfer-encoding", "upgrade", "expect", "keep-alive")
-)
 
 
 @attrs.frozen(kw_only=True)
@@ -49,7 +44,7 @@ class Proxy:
 class Settings:
     """Everything a client was told. Times are in seconds."""
 
-    token: Secret
+    token: Secret | TokenSource
     base_url: str
     timeout: float
     deadline: float | None
@@ -58,12 +53,14 @@ class Settings:
     headers: Mapping[str, str] = attrs.field(repr=lambda headers: str(list(headers)))
     proxy: Proxy | None
     ssl_context: ssl.SSLContext | None
+    middleware: tuple[Middleware, ...]
+    rate_limit: RateLimit | None
     strict: bool
 
 
 def settings(
     *,
-    api_token: str | None,
+    api_token: str | TokenSource | None,
     base_url: str | None,
     timeout: float,
     deadline: float | None,
@@ -72,6 +69,8 @@ def settings(
     default_headers: Mapping[str, str] | None,
     proxy: str | None,
     ssl_context: ssl.SSLContext | None,
+    middleware: Sequence[Middleware],
+    rate_limit: RateLimit | None,
     strict: bool,
     allow_insecure_http: bool,
 ) -> Settings:
@@ -90,6 +89,8 @@ def settings(
         headers=_extra_headers({} if default_headers is None else default_headers),
         proxy=_environment_proxy(url) if proxy is None else _proxy(proxy, "proxy"),
         ssl_context=_verifying(ssl_context),
+        middleware=checked(middleware),
+        rate_limit=_rate_limit(rate_limit),
         strict=bool(strict),
     )
 
@@ -106,6 +107,12 @@ def changed_limits(
             now.max_retries if max_retries is UNSET else whole_number("max_retries", max_retries, least=0)
         ),
     )
+
+
+def _rate_limit(given: RateLimit | None) -> RateLimit | None:
+    if given is not None and not isinstance(given, RateLimit):
+        raise ConfigurationError(f"rate_limit must be a RateLimit, not {type(given).__name__}")
+    return given
 
 
 def _optional_seconds(name: str, value: float | None) -> float | None:
@@ -126,27 +133,17 @@ def whole_number(name: str, value: object, *, least: int) -> int:
     return value
 
 
-def _token(given: str | None) -> Secret:
-    source = "api_token" if given is not None else "LISN_API_TOKEN"
-    if given is not None and not isinstance(given, str):
-        raise ConfigurationError(f"api_token must be a string, not {type(given).__name__}")
-    token = Secret(given if given is not None else os.environ.get("LISN_API_TOKEN", ""))
-    if not token and given is None:
+def _token(given: str | TokenSource | None) -> Secret | TokenSource:
+    if callable(given):
+        return given
+    if given is not None:
+        return checked_token(given, "api_token")
+    token = hide(os.environ.get("LISN_API_TOKEN", ""))
+    if not token:
         raise ConfigurationError(
             "no API token: pass api_token=... or set LISN_API_TOKEN (Lisn: Settings → API Tokens)"
         )
-    if not _TOKEN.fullmatch(token):
-        # Say what is wrong with it without showing any of it.
-        if not token:
-            what = "is empty"
-        elif token.strip() != token:
-            what = "begins or ends with white space (a newline from a file?)"
-        elif not token.isascii():
-            what = "holds a character outside ASCII"
-        else:
-            what = "holds a space or a control character"
-        raise ConfigurationError(f"{source} {what}; a token is made of visible ASCII characters only")
-    return token
+    return checked_token(token, "LISN_API_TOKEN")
 
 
 def normal_base_url(given: object, source: str, *, allow_insecure_http: bool) -> str:
@@ -211,21 +208,10 @@ def is_loopback(host: str) -> bool:
 def _extra_headers(given: Mapping[str, str]) -> Mapping[str, str]:
     if not isinstance(given, Mapping):
         raise ConfigurationError(f"default_headers must be a mapping, not {type(given).__name__}")
-    if (wrong := _wrong_with_headers(given)) is not None:
+    if (wrong := wrong_with_headers(given)) is not None:
         raise ConfigurationError(f"default_headers: {wrong}")
     # A key of a gateway or a tenant is a secret as well; nobody needs to see the values.
     return {name: Secret(value) for name, value in given.items()}
-
-
-def _wrong_with_headers(given: Mapping[str, str]) -> str | None:
-    for name, value in given.items():
-        if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
-            return f"{name!r} is no header name"
-        if not isinstance(value, str) or not _HEADER_VALUE.fullmatch(value):
-            return f"the value of {name} must be printable ASCII"
-        if name.lower() in _OURS:
-            return f"{name} is set by the client itself"
-    return None
 
 
 def _environment_proxy(base_url: str) -> Proxy | None:

@@ -24,6 +24,7 @@ LONGEST_LIST = 256 * 2**20
 
 def list_all() -> Request[list[Assistant]]:
     return Request(
+        operation="assistants.list",
         method="GET",
         path=COLLECTION,
         template=COLLECTION,
@@ -36,6 +37,7 @@ def create(spec: AssistantCreate, *, strict: bool) -> Request[Assistant]:
     fields = fields_of(spec)
     check_create(fields, spec.extra_body, strict=strict)
     return Request(
+        operation="assistants.create",
         method="POST",
         path=COLLECTION,
         template=COLLECTION,
@@ -48,6 +50,7 @@ def create(spec: AssistantCreate, *, strict: bool) -> Request[Assistant]:
 def get(assistant_id: str) -> Request[Assistant]:
     check_id(assistant_id)
     return Request(
+        operation="assistants.get",
         method="GET",
         path=f"{COLLECTION}/{assistant_id}",
         template=ONE,
@@ -60,6 +63,7 @@ def update(assistant_id: str, change: AssistantUpdate, *, strict: bool) -> Reque
     fields = fields_of(change)
     check_update(fields, change.extra_body, strict=strict)
     return Request(
+        operation="assistants.update",
         method="PATCH",
         path=f"{COLLECTION}/{assistant_id}",
         template=ONE,
@@ -72,6 +76,7 @@ def update(assistant_id: str, change: AssistantUpdate, *, strict: bool) -> Reque
 def delete(assistant_id: str) -> Request[None]:
     check_id(assistant_id)
     return Request(
+        operation="assistants.delete",
         method="DELETE",
         path=f"{COLLECTION}/{assistant_id}",
         template=ONE,
@@ -82,6 +87,7 @@ def delete(assistant_id: str) -> Request[None]:
 def duplicate(assistant_id: str) -> Request[Assistant]:
     check_id(assistant_id)
     return Request(
+        operation="assistants.duplicate",
         method="POST",
         path=f"{COLLECTION}/{assistant_id}/duplicate",
         template=DUPLICATE,

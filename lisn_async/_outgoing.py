@@ -19,6 +19,7 @@ from aiohttp.abc import AbstractStreamWriter
 from multidict import CIMultiDict
 from yarl import URL
 
+from ._headers import Lines, as_lines
 from ._limits import Limits
 from ._secrets import Payload
 
@@ -34,11 +35,12 @@ class Failed(Exception):
 
 
 class Outgoing(Payload):
-    """The body of one attempt, empty for none, and how far the attempt came.
+    """The body of one attempt, empty for none, its own headers, and how far the attempt came.
 
     `written`: its first byte may have left. `is_first`: no request went over its connection before.
     """
 
+    lines: Lines
     written = False
     is_first = True
 
@@ -57,13 +59,19 @@ class Head:
 
     def __init__(self, base_url: str, headers: Mapping[str, str]) -> None:
         self.headers = CIMultiDict({"Host": URL(base_url).host_port_subcomponent or "", **headers})
-        self._lines = Payload("".join(f"{name}: {self.headers[name]}\r\n" for name in self.headers).encode())
+        self._lines = as_lines(self.headers)
 
-    def with_body(self, method: str, path: str, body: bytes) -> Payload:
+    def has_any(self, lines: Lines) -> bool:
+        """Whether a header is among these already, under whatever case."""
+        return any(name in self.headers for name in lines.headers)
+
+    def with_body(self, method: str, path: str, body: Outgoing) -> Payload:
         """The whole request as it travels."""
         line = f"{method} {path} HTTP/1.1\r\n".encode()
         length = b"Content-Length: %d\r\n\r\n" % len(body) if body or method != "GET" else b"\r\n"
-        return Payload(b"".join((line, self._lines, length, body)))  # it is a local of asyncio's frames
+        return Payload(
+            b"".join((line, self._lines, body.lines.raw, length, body))
+        )  # it is a local of asyncio's frames
 
 
 class Outbox:
@@ -118,9 +126,12 @@ def request_class(bare: Head, with_body: Head, outbox: Outbox) -> type[aiohttp.C
         traces: Any,
         **given: Any,
     ) -> _Request:
-        if headers != usual or len(data) > AT_ONCE or proxy is not None or traces:
+        lines = data.lines
+        replaces = lines.may_replace and bare.has_any(lines)
+        if replaces or headers != usual or len(data) > AT_ONCE or proxy is not None or traces:
             if data:
                 headers["Content-Type"] = JSON
+            headers.update(lines.headers)
             return _Request(method, url, data=data, headers=headers, proxy=proxy, traces=traces, **given)
         kind = (method, bool(data))
         if kind not in first:

@@ -27,11 +27,13 @@ COLLECTION = "/v1/assistants"
 class Request(Generic[T]):
     """One logical call: what to send, and how to read what comes back.
 
-    `template` is the path with `{id}` left open, for logs. `read` turns a 2xx reply into the result
-    or raises `Unreadable`, in turns with the loop where it is a coroutine. `secrets` are those of ours that travel in the body and must not come
-    back in an error. `max_reply` is the largest reply body that is read, in bytes.
+    `operation` is its name, for traces, and `template` the path with `{id}` left open, for logs. `read` turns a
+    2xx reply into the result or raises `Unreadable`, in turns with the loop where it is a coroutine. `secrets` are
+    those of ours that travel in the body and must not come back in an error. `max_reply` is the largest reply body
+    that is read, in bytes.
     """
 
+    operation: str
     method: Method
     path: str
     template: str
@@ -56,7 +58,7 @@ class Caller(Protocol):
     def timeout(self) -> float:
         """Seconds that one attempt may take."""
 
-    async def call(self, request: Request[T]) -> RawResponse[T]:
+    def call(self, request: Request[T]) -> Coroutine[Any, Any, RawResponse[T]]:
         """The result, after as many attempts as are provably safe."""
 
     async def attempt(

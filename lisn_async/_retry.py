@@ -45,8 +45,8 @@ class Meaning(enum.Enum):
 class Attempt:
     """What is known after one attempt.
 
-    `readable` says whether a 2xx reply held what was asked for. `acted_before` says whether an
-    earlier attempt of the same call may have taken effect.
+    `readable` says whether a 2xx reply held what was asked for, `token_renewed` whether the token that a 401
+    refused is to be replaced. `acted_before` says whether an earlier attempt of the same call may have taken effect.
     """
 
     method: str
@@ -54,6 +54,7 @@ class Attempt:
     status: int = 0
     retry_after: float | None = None
     readable: bool = True
+    token_renewed: bool = False
     acted_before: bool = False
 
 
@@ -69,7 +70,7 @@ def meaning_of(attempt: Attempt) -> Meaning:
         return Meaning.DEFINITE
     if attempt.happened is Happened.LOST or is_2xx or attempt.status < 200:
         return again
-    if is_declined(attempt):
+    if is_declined(attempt) or attempt.token_renewed:
         return Meaning.HARMLESS
     if attempt.status == 404 and attempt.method == "DELETE" and attempt.acted_before:
         return Meaning.DONE  # an earlier attempt deleted it, only its reply was lost
@@ -106,6 +107,8 @@ def wait_before_next(
     """
     if meaning_of(attempt) is not Meaning.HARMLESS or resends >= max_retries:
         return None
+    if attempt.token_renewed:
+        return 0.0
     wait = backoff(resends, chance) if attempt.retry_after is None else attempt.retry_after
     return wait if wait <= LONGEST_WAIT and wait < seconds_left else None
 

@@ -34,6 +34,7 @@ from yarl import URL
 
 from ._broken import NEVER_WRITTEN, broken, cut_off
 from ._config import Settings
+from ._headers import Lines
 from ._limits import Limits
 from ._outgoing import (
     JSON,
@@ -46,9 +47,9 @@ from ._outgoing import (
     make_final,
     request_class,
 )
+from ._permits import Queue
 from ._request import COLLECTION, Request
 from ._response import Broken, Reply, reply_of
-from ._secrets import Secret
 from ._unpack import ACCEPTED
 from ._version import __version__
 from .errors import ConfigurationError
@@ -100,6 +101,10 @@ class Pool:
     session: aiohttp.ClientSession
     slots: asyncio.Semaphore
     limits: Limits
+    asking: asyncio.Lock = attrs.field(factory=asyncio.Lock, init=False)
+    """Held while the API token is asked for."""
+    queue: Queue = attrs.field(factory=Queue, init=False)
+    """Where a rate limit makes requests wait."""
     keeper: AsyncGenerator[None, None] | None = None
 
 
@@ -147,12 +152,18 @@ class Transport:
         return pool
 
     async def exchange(
-        self, pool: Pool, request: Request[Any], seconds: float, most_stale: int = MOST_STALE
+        self,
+        pool: Pool,
+        request: Request[Any],
+        lines: Lines,
+        seconds: float,
+        most_stale: int = MOST_STALE,
     ) -> Reply | Broken:
-        """What became of one request within `seconds`; the caller holds a slot of the pool."""
+        """What became of one request, sent with these headers too, in `seconds`; the caller holds a slot of the pool."""
         sending: Outgoing | _Watch
         if self._borrowed is None:
             sending = Outgoing(request.body or b"")
+            sending.lines = lines
         else:
             # A list of middlewares given with a request replaces the session's own.
             own = getattr(pool.session, "_middlewares", ())
@@ -165,7 +176,7 @@ class Transport:
                         request.method, self._url(request), data=sending, **self._options
                     )
                 else:
-                    response = await self._request_borrowed(pool, request, (sending, *own))
+                    response = await self._request_borrowed(pool, request, lines, (sending, *own))
                 most = request.max_reply if 200 <= response.status < 300 else LONGEST_ERROR
                 body = await _read(response, most)
             return reply_of(response.status, response.headers, body, most)
@@ -181,11 +192,17 @@ class Transport:
                 raise
             # Nobody cancelled this task: aiohttp cancels look-ups that are under way when a session is closed.
             return self._ended(sending, response, error, seconds)
-        return await self.exchange(pool, request, seconds, most_stale - 1)
+        return await self.exchange(pool, request, lines, seconds, most_stale - 1)
 
     async def _request_borrowed(
-        self, pool: Pool, request: Request[Any], middlewares: tuple[aiohttp.ClientMiddlewareType, ...]
+        self,
+        pool: Pool,
+        request: Request[Any],
+        lines: Lines,
+        middlewares: tuple[aiohttp.ClientMiddlewareType, ...],
     ) -> aiohttp.ClientResponse:
+        headers = (self._headers if request.body is None else self._json_headers).copy()
+        headers.update(lines.headers)
         return await pool.session.request(
             request.method,
             self._url(request),
@@ -194,7 +211,7 @@ class Transport:
             raise_for_status=False,
             auto_decompress=False,
             skip_auto_headers=_NOT_GUESSED,
-            **{**self._options, "headers": self._headers if request.body is None else self._json_headers},
+            **{**self._options, "headers": headers},
         )
 
     def _ended(
@@ -312,7 +329,7 @@ async def _keep(session: aiohttp.ClientSession, limits: Limits) -> AsyncGenerato
 
 
 def _headers(settings: Settings) -> tuple[CIMultiDict[str], CIMultiDict[str]]:
-    """The headers of every request without and with a JSON body. The token is in these two only."""
+    """The headers of every request without and with a JSON body. The token is in neither: see `Lines`."""
     python = f"{platform.python_implementation()} {platform.python_version()}"
     headers = CIMultiDict(
         {
@@ -322,7 +339,6 @@ def _headers(settings: Settings) -> tuple[CIMultiDict[str], CIMultiDict[str]]:
         }
     )
     headers.update(settings.headers)
-    headers["Authorization"] = Secret(f"Bearer {settings.token}")
     if settings.proxy is not None and settings.proxy.authorization and settings.base_url.startswith("http:"):
         headers["Proxy-Authorization"] = settings.proxy.authorization  # there is no CONNECT to carry it
     with_json = headers.copy()

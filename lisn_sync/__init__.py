@@ -9,7 +9,7 @@ from lisn_async import __version__
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from lisn_async import RawResponse
+    from lisn_async import APIRequest, CallNext, Middleware, RawResponse, TokenSource
     from lisn_async.bulk import BulkOutcome, BulkProgress, BulkResult
     from lisn_async.errors import (
         APIConnectionError,
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
         STTProvider,
         Unset,
     )
+    from lisn_async.rate_limit import RateLimit
     from lisn_sync.client import Lisn
     from lisn_sync.resources.assistants import Assistants, AssistantsWithRawResponse
     from lisn_sync.sandbox import Sandbox
@@ -53,6 +54,7 @@ __all__ = [
     "UNSET",
     "APIConnectionError",
     "APIError",
+    "APIRequest",
     "APIResponseError",
     "APIStatusError",
     "APITimeoutError",
@@ -68,6 +70,7 @@ __all__ = [
     "BulkOutcome",
     "BulkProgress",
     "BulkResult",
+    "CallNext",
     "ConfigurationError",
     "ConflictError",
     "IncompleteListError",
@@ -76,12 +79,15 @@ __all__ = [
     "LLMProvider",
     "Lisn",
     "LisnError",
+    "Middleware",
     "NotFoundError",
     "PermissionDeniedError",
+    "RateLimit",
     "RateLimitError",
     "RawResponse",
     "STTProvider",
     "Sandbox",
+    "TokenSource",
     "UnprocessableEntityError",
     "Unset",
     "ValidationError",
@@ -95,5 +101,13 @@ if not TYPE_CHECKING:
     from lisn_async._front_door import opened_when_asked
 
     __getattr__, __dir__ = opened_when_asked(
-        globals(), ".errors", ".models", ".bulk", ".resources", ".client", ".sandbox", "lisn_async"
+        globals(),
+        ".errors",
+        ".models",
+        ".rate_limit",
+        ".bulk",
+        ".resources",
+        ".client",
+        ".sandbox",
+        "lisn_async",
     )

@@ -5,7 +5,7 @@ Generated from lisn_async/client.py by `python -m lisn_sync._generate`: change t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Self
 
 from lisn_async._secrets import hide
@@ -16,6 +16,10 @@ from lisn_sync.resources.assistants import Assistants
 
 if TYPE_CHECKING:
     import ssl
+
+    from lisn_async._middleware import Middleware
+    from lisn_async._tokens import TokenSource
+    from lisn_async.rate_limit import RateLimit
 
 
 class Lisn:
@@ -37,7 +41,7 @@ class Lisn:
 
     def __init__(
         self,
-        api_token: str | None = None,
+        api_token: str | TokenSource | None = None,
         *,
         base_url: str | None = None,
         timeout: float = 60.0,
@@ -47,18 +51,31 @@ class Lisn:
         default_headers: Mapping[str, str] | None = None,
         proxy: str | None = None,
         ssl_context: ssl.SSLContext | None = None,
+        middleware: Sequence[Middleware] = (),
+        rate_limit: RateLimit | None = None,
         strict: bool = True,
         allow_insecure_http: bool = False,
     ) -> None:
         """A client. Raises `ConfigurationError` for whatever cannot work.
 
-        `api_token` defaults to `$LISN_API_TOKEN`; `base_url` to `$LISN_BASE_URL`, else
+        `api_token` defaults to `$LISN_API_TOKEN`. A function, plain or a coroutine function, is asked for it before
+        the first request, and again after the service refused what it gave (401); a plain one in a thread of its own,
+        so it may read a file or call a server. The refused call is sent again then, within `max_retries`.
+
+        `base_url` defaults to `$LISN_BASE_URL`, else
         `https://app.lisn.dev/api`. `http://` is refused except for loopback hosts, unless
         `allow_insecure_http` is set.
 
         `timeout` bounds one attempt, `deadline` the whole call with its waits and re-sends, both in
         seconds. `max_retries` counts re-sends that are provably safe; with 0 the server sees one
         request, literally. `max_connections` bounds what is under way at once.
+
+        `middleware` are coroutine functions `(request, call_next) -> response` that every call passes through, the
+        first one outermost: `request` is an `APIRequest`, `response` the `RawResponse` that awaiting
+        `call_next(request)` gives, once. They may add headers, measure, count, or refuse by raising. They run on the
+        event loop, and must not block it. An item of a bulk run is a call to them each time it is sent.
+
+        `rate_limit` bounds how often anything is sent: see `RateLimit`.
 
         `proxy` defaults to what the environment names; `ssl_context` must verify the server. `strict=False`
         lets types and providers through that the documentation does not list.
@@ -78,6 +95,8 @@ class Lisn:
                 default_headers=default_headers,
                 proxy=proxy,
                 ssl_context=ssl_context,
+                middleware=middleware,
+                rate_limit=rate_limit,
                 strict=strict,
                 allow_insecure_http=allow_insecure_http,
             )

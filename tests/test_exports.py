@@ -42,10 +42,11 @@ def test_every_public_thing_says_what_the_caller_gets() -> None:
 
 def test_the_clients_signature_is_the_contracts() -> None:
     assert str(inspect.signature(AsyncLisn)).split(" -> ")[0] == (
-        "(api_token: 'str | None' = None, *, base_url: 'str | None' = None, timeout: 'float' = 60.0,"
+        "(api_token: 'str | TokenSource | None' = None, *, base_url: 'str | None' = None, timeout: 'float' = 60.0,"
         " deadline: 'float | None' = None, max_retries: 'int' = 2, max_connections: 'int' = 100,"
         " session: 'aiohttp.ClientSession | None' = None,"
         " default_headers: 'Mapping[str, str] | None' = None, proxy: 'str | None' = None,"
-        " ssl_context: 'ssl.SSLContext | None' = None, strict: 'bool' = True,"
+        " ssl_context: 'ssl.SSLContext | None' = None, middleware: 'Sequence[Middleware]' = (),"
+        " rate_limit: 'RateLimit | None' = None, strict: 'bool' = True,"
         " allow_insecure_http: 'bool' = False)"
     )

@@ -1,4 +1,4 @@
-"""One create, written for asyncio, in nine ways: `python -m benchmarks.contestants.asynchronous NAME URL CONCURRENCY LOOP`.
+"""One create, written for asyncio, in ten ways: `python -m benchmarks.contestants.asynchronous NAME URL CONCURRENCY LOOP`.
 
 Every library is imported where it is used, since no environment has all of them.
 """
@@ -26,6 +26,32 @@ async def lisn(url: str) -> AsyncIterator[Create]:
     from lisn_async import AsyncLisn
 
     async with AsyncLisn("token", base_url=url) as client:
+
+        async def create(number: int) -> object:
+            return await client.assistants.create(**fields(number))
+
+        yield create
+
+
+@asynccontextmanager
+async def extended(url: str) -> AsyncIterator[Create]:
+    """Ours with all that can be added to it: a middleware, a rate limit, a token that a function gives, a deadline."""
+    from lisn_async import APIRequest, AsyncLisn, CallNext, RateLimit, RawResponse
+
+    calls = 0
+
+    async def count(request: APIRequest, call_next: CallNext) -> RawResponse[Any]:
+        nonlocal calls
+        calls += 1
+        return await call_next(request)
+
+    async with AsyncLisn(
+        lambda: "token",
+        base_url=url,
+        middleware=[count],
+        rate_limit=RateLimit(10**6, per_seconds=1),
+        deadline=60.0,
+    ) as client:
 
         async def create(number: int) -> object:
             return await client.assistants.create(**fields(number))

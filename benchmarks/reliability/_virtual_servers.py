@@ -16,6 +16,7 @@ import attrs
 
 from benchmarks.reliability._virtual import Clock, virtual_time
 from lisn_async import AssistantCreate, AsyncLisn
+from lisn_async._headers import Lines
 from lisn_async._request import Request
 from lisn_async._response import Broken, Reply
 from lisn_async.bulk import sender
@@ -141,7 +142,9 @@ class Wire:
     most_under_way: int = 0
     sent_at: list[float] = attrs.field(factory=list)
 
-    async def exchange(self, pool: Any, request: Request[Any], seconds: float) -> Reply | Broken:
+    async def exchange(
+        self, pool: Any, request: Request[Any], lines: Lines, seconds: float
+    ) -> Reply | Broken:
         """The reply of the model."""
         if request.method != "POST":
             await asyncio.sleep(NETWORK)

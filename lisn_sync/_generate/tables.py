@@ -26,7 +26,7 @@ BY_HAND = {
 COMMAND = "python -m lisn_sync._generate"
 
 NAMES = {"aclose": "close", "__aenter__": "__enter__", "__aexit__": "__exit__"}
-NOT_MIRRORED = {"cli": "a command, not a library"}
+NOT_MIRRORED = {"cli": "a command, not a library", "contrib": "for both packages as it is"}
 DROPPED = {("AsyncLisn", "session")}  # an aiohttp session belongs to a loop that the caller does not have
 SHOWN = {
     ("Sandbox", "token")

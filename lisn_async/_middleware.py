@@ -1,0 +1,95 @@
+"""The one extension point: functions that every call passes through, and what they see of it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import attrs
+
+from ._async_functions import is_async
+from ._headers import wrong_with_headers
+from ._response import RawResponse
+from .errors import ConfigurationError
+
+
+def _names(headers: Mapping[str, str]) -> str:
+    return "{" + ", ".join(f"{name!r}: ..." for name in headers) + "}"
+
+
+@attrs.define(kw_only=True, eq=False)
+class APIRequest:
+    """A call as a middleware sees it: everything but the token and the body.
+
+    `operation` is its name, such as `assistants.update`; `method`, `url` and `url_template`
+    (`/v1/assistants/{id}`) say where it goes. `attempt` is 1; an item of a bulk run that is sent for the second time
+    has 2. `headers`, empty at first, takes those that this call is to carry besides the client's own; one of
+    `default_headers` is replaced.
+    """
+
+    operation: str
+    method: str
+    url: str
+    url_template: str
+    attempt: int = 1
+    headers: dict[str, str] = attrs.field(factory=dict, repr=_names)
+    _carry_out: Callable[[Mapping[str, str]], Awaitable[RawResponse[Any]]] = attrs.field(repr=False)
+    _is_passed_on: bool = attrs.field(default=False, init=False, repr=False)
+
+
+CallNext: TypeAlias = Callable[[APIRequest], Coroutine[Any, Any, RawResponse[Any]]]
+Middleware: TypeAlias = Callable[[APIRequest, CallNext], Awaitable[RawResponse[Any]]]
+"""`async def middleware(request, call_next): return await call_next(request)`, with something before or after."""
+
+
+def checked(given: object) -> tuple[Middleware, ...]:
+    """The functions themselves. Raises `ConfigurationError` for what cannot be awaited."""
+    if not isinstance(given, Sequence) or isinstance(given, str | bytes):
+        raise ConfigurationError(f"middleware must be a list of functions, not {type(given).__name__}")
+    for one in given:
+        if not is_async(one):
+            raise ConfigurationError(
+                f"middleware {name_of(one)} must be an `async def (request, call_next)` that returns the response"
+            )
+    return tuple(given)
+
+
+def chain(middleware: Sequence[Middleware]) -> CallNext:
+    """All of them as one: the first is the outermost, the innermost carries the request out."""
+    following: CallNext = _carry_out
+    for one in reversed(middleware):
+        following = _link(one, following)
+    return following
+
+
+def name_of(middleware: object) -> str:
+    """What a middleware is called in messages."""
+    return getattr(middleware, "__qualname__", None) or type(middleware).__qualname__
+
+
+def _link(middleware: Middleware, following: CallNext) -> CallNext:
+    async def pass_through(request: APIRequest) -> RawResponse[Any]:
+        response = await middleware(request, following)
+        if not isinstance(response, RawResponse):
+            raise TypeError(
+                f"middleware {name_of(middleware)} must return what call_next returned,"
+                f" not {type(response).__name__}"
+            )
+        return response
+
+    return pass_through
+
+
+async def _carry_out(request: APIRequest) -> RawResponse[Any]:
+    if not isinstance(request, APIRequest):
+        raise TypeError(
+            f"call_next takes the request that a middleware was given, not {type(request).__name__}"
+        )
+    if request._is_passed_on:
+        raise RuntimeError(
+            "call_next may be called once for each call: what is safe to send again the client sends again itself"
+        )
+    if (wrong := wrong_with_headers(request.headers)) is not None:
+        raise ConfigurationError(f"a header that a middleware added: {wrong}")
+    request._is_passed_on = True
+    return await request._carry_out(request.headers)

@@ -1,0 +1,1 @@
+"""What joins the SDK with other libraries. Each module needs the one it is named after."""

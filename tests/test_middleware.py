@@ -1,0 +1,436 @@
+"""Middleware: every call passes through it, and nothing of it may send twice or show a token."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import weakref
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import lisn_sync
+from lisn_async import (
+    APIConnectionError,
+    APIRequest,
+    AsyncLisn,
+    BulkOutcome,
+    CallNext,
+    ConfigurationError,
+    InternalServerError,
+    LisnError,
+    NotFoundError,
+    RawResponse,
+)
+from lisn_async.sandbox import Sandbox
+from tests.conftest import SALES
+
+SPEC = {"name": "n", "type": "text", "llm_provider": "grok", "system_prompt": "p"}
+
+
+def client_of(box: Sandbox, *middleware: Any, **options: Any) -> AsyncLisn:
+    return AsyncLisn(box.token, base_url=box.base_url, middleware=middleware, **options)
+
+
+async def test_every_call_passes_through_each_of_them_the_first_one_outermost(sandbox: Sandbox) -> None:
+    said: list[str] = []
+
+    def telling(name: str) -> Any:
+        async def tell(request: APIRequest, call_next: CallNext) -> RawResponse[Any]:
+            said.append(f"{name} {request.operation}")
+            response = await call_next(request)
+            said.append(f"{name} {response.status_code} {response.attempts}")
+            return response
+
+        return tell
+
+    async with client_of(sandbox, telling("a"), telling("b")) as client:
+        made = await client.assistants.create(**SALES)
+        assert said == ["a assistants.create", "b assistants.create", "b 201 1", "a 201 1"]
+        said.clear()
+        await client.assistants.list()
+        await client.assistants.get(made.id)
+        await client.assistants.update(made.id, name="m")
+        copy = await client.assistants.duplicate(made.id)
+        await client.assistants.delete(copy.id)
+    assert [line.removeprefix("a assistants.") for line in said if line.startswith("a a")] == [
+        "list",
+        "get",
+        "update",
+        "duplicate",
+        "delete",
+    ]
+
+
+async def test_it_sees_where_a_call_goes_and_neither_token_nor_body(sandbox: Sandbox) -> None:
+    seen: list[APIRequest] = []
+
+    async def look(request: APIRequest, call_next: CallNext) -> RawResponse[Any]:
+        seen.append(request)
+        return await call_next(request)
+
+    async with client_of(sandbox, look, default_headers={"X-Tenant": "tenant-key"}) as client:
+        made = await client.assistants.create(**{**SALES, "webhook_secret": "whsec"})
+        await client.assistants.update(made.id, name="m")
+    update = seen[1]
+    assert (update.operation, update.method) == ("assistants.update", "PATCH")
+    assert update.url == f"{sandbox.base_url}/v1/assistants/{made.id}"
+    assert update.url_template == "/v1/assistants/{id}"
+    public = {name: getattr(one, name) for one in seen for name in dir(one) if not name.startswith("_")}
+    for shown in (repr(seen), repr(public), str(public)):
+        assert sandbox.token not in shown
+        assert "whsec" not in shown
+        assert "tenant-key" not in shown
+
+
+@pytest.mark.parametrize("borrowed", [False, True])
+async def test_a_header_it_adds_travels_with_that_call_alone_and_on_every_attempt(
+    sandbox: Sandbox, borrowed: bool
+) -> None:
+    import aiohttp
+
+    async def sign(request: APIRequest, call_next: CallNext) -> RawResponse[Any]:
+        if request.method == "POST":
+            request.headers["X-Signature"] = "s1"
+        return await call_next(request)
+
+    sandbox.faults = [{"status": 429, "retry_after": 0}]
+    async with aiohttp.ClientSession() as session:
+        options = {"session": session} if borrowed else {}
+        async with client_of(sandbox, sign, **options) as client:
+            await client.assistants.create(**SALES)
+            await client.assistants.list()
+    assert [(one.method, one.headers.get("X-Signature")) for one in sandbox.seen] == [
+        ("POST", "s1"),
+        ("POST", "s1"),
+        ("GET", None),
+    ]
+    assert {one.headers["Authorization"] for one in sandbox.seen} == {f"Bearer {sandbox.token}"}
+
+
+async def test_a_header_it_adds_replaces_a_default_one_whatever_its_case(wire: Any) -> None:
+    async def rename(request: APIRequest, call_next: CallNext) -> RawResponse[Any]:
+        request.headers["user-agent"] = "mine"
+        request.headers["x-tenant"] = "t2"
+        return await call_next(request)
+
+    wire.script += [b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]"] * 2
+    async with AsyncLisn(
+        "tok", base_url=wire.base_url, middleware=[rename], default_headers={"X-Tenant": "t1"}
+    ) as client:
+        await client.assistants.list()
+        await client.assistants.list()
+    for request in wire.requests:
+        lines = request.decode().lower().split("\r\n")
+        assert [line for line in lines if line.startswith(("user-agent", "x-tenant"))] == [
+            "user-agent: mine",
+            "x-tenant: t2",
+        ]
+        assert lines.count("authorization: bearer tok") == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("Authorization", "Bearer other"),
+        ("cookie", "a=b"),
+        ("Content-Length", "0"),
+        ("X-A", "b\r\nX-C: d"),
+        ("X A", "b"),
+        ("X-A", 7),
+    ],
+)
+async def test_a_header_that_is_ours_or_none_is_refused_before_anything_is_sent(
+    sandbox: Sandbox, name: str, value: Any
+) -> None:
+    async def add(request: APIRequest, call_next: CallNext) -> RawResponse[Any]:
+        request.headers[name] = value
+        return await call_next(request)
+
+    async with client_of(sandbox, add) as client:
+        with pytest.raises(ConfigurationError, match="a header that a middleware added"):
+            await client.assistants.list()
+    assert sandbox.seen == []
+
+
+async def test_it_may_refuse_and_what_it_raises_is_what_the_caller_gets(sandbox: Sandbox) -> None:
+    class OverQuota(Exception):
+        pass
+
+    async def refuse(request: APIRequest, call_next: CallNext) -> RawResponse[Any]:
+        raise OverQuota
+
+    async with client_of(sandbox, refuse) as client:
+        with pytest.raises(OverQuota):
+            await client.assistants.create(**SALES)
+    assert sandbox.seen == []
+
+
+async def test_it_gets_the_error_of_the_call_with_all_its_attempts(sandbox: Sandbox) -> None:
+    met: list[LisnError] = []
+
+    async def look(request: APIRequest, call_next: CallNext) -> RawResponse[Any]:
+        try:
+            return await call_next(request)
+        except LisnError as error:
+            met.append(error)
+            raise
+
+    sandbox.faults = [{"status": 500, "when": "before", "times": 3}]
+    async with client_of(sandbox, look) as client:
+        with pytest.raises(InternalServerError) as caught:
+            await client.assistants.list()
+        with pytest.raises(NotFoundError):
+            await client.assistants.get("ast_none")
+    assert met[0] is caught.value
+    assert caught.value.attempts == 3
+    assert len(met) == 2
+
+
+async def test_it_cannot_send_a_call_twice(sandbox: Sandbox) -> None:
+    async def eager(request: APIRequest, call_next: CallNext) -> RawResponse[Any]:
+        await call_next(request)
+        return await call_next(request)
+
+    async with client_of(sandbox, eager) as client:
+        with pytest.raises(RuntimeError, match="call_next may be called once"):
+            await client.assistants.create(**SALES)
+    assert len(sandbox.seen) == 1
+
+
+async def test_two_that_are_eager_at_the_same_time_send_once(sandbox: Sandbox) -> None:
+    async def eager(request: APIRequest, call_next: CallNext) -> RawResponse[Any]:
+        first, second = await asyncio.gather(call_next(request), call_next(request), return_exceptions=True)
+        assert isinstance(second, RuntimeError)
+        assert isinstance(first, RawResponse)
+        return first
+
+    async with client_of(sandbox, eager) as client:
+        await client.assistants.create(**SALES)
+    assert len(sandbox.seen) == 1
+
+
+async def test_one_that_returns_something_else_is_named(sandbox: Sandbox) -> None:
+    async def forgets(request: APIRequest, call_next: CallNext) -> None:
+        await call_next(request)
+
+    async def swaps(request: APIRequest, call_next: CallNext) -> RawResponse[Any]:
+        return await call_next({"not": "a request"})  # type: ignore[arg-type]
+
+    async with client_of(sandbox, forgets) as client:
+        with pytest.raises(TypeError, match="forgets must return what call_next returned, not NoneType"):
+            await client.assistants.list()
+    async with client_of(sandbox, swaps) as client:
+        with pytest.raises(TypeError, match="call_next takes the request"):
+            await client.assistants.list()
+
+
+def plain(request: APIRequest, call_next: CallNext) -> None: ...
+
+
+@pytest.mark.parametrize("given", [plain, [plain], [print], ["x"], "abc", {plain}, None, [None]])
+def test_what_is_no_list_of_coroutine_functions_is_refused_when_the_client_is_made(given: Any) -> None:
+    with pytest.raises(ConfigurationError, match="middleware"):
+        AsyncLisn("t", middleware=given)
+
+
+async def test_objects_and_wrapped_functions_may_be_middleware(sandbox: Sandbox) -> None:
+    import functools
+
+    class Counting:
+        calls = 0
+
+        async def __call__(self, request: APIRequest, call_next: CallNext) -> RawResponse[Any]:
+            self.calls += 1
+            return await call_next(request)
+
+    counting = Counting()
+
+    @functools.wraps(counting.__call__)
+    def wrapped(*args: Any) -> Any:
+        return counting(*args)
+
+    async with client_of(sandbox, counting, wrapped, functools.partial(counting)) as client:
+        await client.assistants.list()
+    assert counting.calls == 3
+
+
+async def test_a_cancelled_call_cancels_what_waits_in_it(sandbox: Sandbox) -> None:
+    ended: list[type[BaseException]] = []
+
+    async def look(request: APIRequest, call_next: CallNext) -> RawResponse[Any]:
+        try:
+            return await call_next(request)
+        except BaseException as error:
+            ended.append(type(error))
+            raise
+
+    sandbox.faults = ["hang"]
+    async with client_of(sandbox, look) as client:
+        call = asyncio.ensure_future(client.assistants.list())
+        while not sandbox.seen:
+            await asyncio.sleep(0)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+    assert ended == [asyncio.CancelledError]
+
+
+async def test_copies_of_a_client_have_it_too_and_it_may_use_another_client(sandbox: Sandbox) -> None:
+    seen: list[str] = []
+
+    async def look(request: APIRequest, call_next: CallNext) -> RawResponse[Any]:
+        seen.append(request.operation)
+        async with AsyncLisn(sandbox.token, base_url=sandbox.base_url) as other:
+            await other.assistants.list()
+        return await call_next(request)
+
+    async with client_of(sandbox, look) as client:
+        await client.with_options(max_retries=0).assistants.create(**SALES)
+    assert seen == ["assistants.create"]
+    assert [one.method for one in sandbox.seen] == ["GET", "POST"]
+
+
+# --- bulk -----------------------------------------------------------------------------------------------
+
+
+async def test_every_item_of_a_bulk_run_passes_through_each_time_it_is_sent(sandbox: Sandbox) -> None:
+    seen: list[tuple[str, int | None]] = []
+
+    async def look(request: APIRequest, call_next: CallNext) -> RawResponse[Any]:
+        request.headers["X-Job"] = "j1"
+        try:
+            response = await call_next(request)
+        except LisnError as error:
+            seen.append((request.operation, getattr(error, "status_code", None)))
+            raise
+        seen.append((request.operation, response.status_code))
+        return response
+
+    sandbox.faults = [{"status": 429, "retry_after": 0, "operation": "create"}]
+    async with client_of(sandbox, look) as client:
+        result = await client.assistants.create_many([SPEC] * 3)
+    assert len(result.created) == 3
+    assert sorted(seen, key=str) == [
+        ("assistants.create", 201),
+        ("assistants.create", 201),
+        ("assistants.create", 201),
+        ("assistants.create", 429),
+        ("assistants.list", 200),
+    ]
+    assert {one.headers.get("X-Job") for one in sandbox.seen} == {"j1"}
+
+
+async def test_an_item_that_it_refuses_failed_and_was_not_sent_and_the_others_go_on(
+    sandbox: Sandbox, tmp_path: Path
+) -> None:
+    class TooMany(Exception):
+        pass
+
+    passed = 0
+
+    async def refuse_the_second(request: APIRequest, call_next: CallNext) -> RawResponse[Any]:
+        nonlocal passed
+        if request.operation == "assistants.create":
+            passed += 1
+            if passed == 2:
+                raise TooMany("quota")
+        return await call_next(request)
+
+    journal = tmp_path / "j"
+    specs = [{**SPEC, "name": str(number)} for number in range(3)]
+    async with client_of(sandbox, refuse_the_second) as client:
+        result = await client.assistants.create_many(specs, max_concurrency=1, journal=journal)
+        assert [outcome.status for outcome in result.outcomes] == ["created", "failed", "created"]
+        error = result.failed[0].error
+        assert isinstance(error, APIConnectionError)
+        assert isinstance(error.__cause__, TooMany)
+        assert not error.outcome_unknown
+        assert "TooMany('quota')" in str(error)
+        again = await client.assistants.create_many(specs, max_concurrency=1, journal=journal)
+    assert len(again.created) == 3
+    assert sorted(row["name"] for row in sandbox.assistants()) == ["0", "1", "2"]
+
+
+async def test_what_the_service_said_of_an_item_counts_whatever_a_middleware_makes_of_it(
+    sandbox: Sandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def breaks(request: APIRequest, call_next: CallNext) -> RawResponse[Any]:
+        response = await call_next(request)
+        if request.operation == "assistants.create":
+            raise ValueError("a bug of mine")
+        return response
+
+    with caplog.at_level(logging.WARNING, "lisn"):
+        async with client_of(sandbox, breaks) as client:
+            result = await client.assistants.create_many([SPEC, SPEC])
+    assert [outcome.status for outcome in result.outcomes] == ["created", "created"]
+    assert len(sandbox.assistants()) == 2
+    assert "a middleware failed after the reply: ValueError('a bug of mine')" in caplog.text
+
+
+async def test_an_item_whose_reply_was_lost_is_settled_although_a_middleware_made_something_up(
+    sandbox: Sandbox,
+) -> None:
+    async def comforts(request: APIRequest, call_next: CallNext) -> RawResponse[Any]:
+        try:
+            return await call_next(request)
+        except LisnError:
+            return RawResponse(status_code=200, headers={}, attempts=1, result=None)
+
+    sandbox.faults = [{"do": "reset", "when": "after", "operation": "create"}]
+    async with client_of(sandbox, comforts) as client:
+        result = await client.assistants.create_many([SPEC, SPEC], settle=0.01)
+    assert len(result.created) == 2
+    assert len(sandbox.assistants()) == 2
+
+
+async def test_errors_of_items_die_at_once_without_the_collector(sandbox: Sandbox) -> None:
+    async def look(request: APIRequest, call_next: CallNext) -> RawResponse[Any]:
+        return await call_next(request)
+
+    sandbox.faults = [{"status": 422, "operation": "create", "times": 20}]
+    async with client_of(sandbox, look) as client:
+        await client.assistants.list()
+        gc.collect()
+        gc.disable()
+        try:
+            result = await client.assistants.create_many([SPEC] * 20)
+            errors = [weakref.ref(outcome.error) for outcome in result.failed if outcome.error is not None]
+            assert len(errors) == 20
+            del result
+            assert [error for error in errors if error() is not None] == []
+        finally:
+            gc.enable()
+
+
+# --- the shim -------------------------------------------------------------------------------------------
+
+
+def test_the_sync_client_takes_the_same_functions(lisn_sandbox: Any) -> None:
+    seen: list[str] = []
+
+    async def look(request: APIRequest, call_next: CallNext) -> RawResponse[Any]:
+        request.headers["X-Sync"] = "yes"
+        seen.append(request.operation)
+        return await call_next(request)
+
+    with lisn_sync.Lisn(lisn_sandbox.token, base_url=lisn_sandbox.base_url, middleware=[look]) as client:
+        client.assistants.create(**SALES)
+        outcomes: list[BulkOutcome] = list(client.assistants.create_each([SPEC]))  # type: ignore[list-item]
+    assert [outcome.status for outcome in outcomes] == ["created"]
+    assert seen == ["assistants.create", "assistants.list", "assistants.create"]
+    assert {one.headers["X-Sync"] for one in lisn_sandbox.seen} == {"yes"}
+
+
+def test_one_that_calls_the_sync_client_is_told_so(lisn_sandbox: Any) -> None:
+    async def recurse(request: APIRequest, call_next: CallNext) -> RawResponse[Any]:
+        client.assistants.list()
+        return await call_next(request)
+
+    client = lisn_sync.Lisn(lisn_sandbox.token, base_url=lisn_sandbox.base_url, middleware=[recurse])
+    with client, pytest.raises(RuntimeError, match="in the thread of its own event loop"):
+        client.assistants.list()
+    assert lisn_sandbox.seen == []

@@ -1,0 +1,387 @@
+"""A rate limit: what leaves within any window, in whose order, and what happens to those who cannot wait."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import math
+import pickle
+import random
+import subprocess
+import sys
+import threading
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+
+import lisn_async
+import lisn_sync
+from benchmarks.reliability._virtual import Clock, virtual_time
+from lisn_async import APITimeoutError, AssistantCreate, AsyncLisn, ConfigurationError, RateLimit
+from lisn_async._permits import Permits, Queue
+from lisn_async._retry import Pause
+from lisn_async.sandbox import Sandbox
+from lisn_sync import Lisn
+
+SPEC = AssistantCreate(name="n", type="text", llm_provider="grok", system_prompt="p")
+
+
+def assert_kept(arrived: Iterable[float], limit: RateLimit) -> None:
+    """At most `limit.most` arrived in any window, and so at most burst + rate x length in any stretch of time.
+
+    A request arrives after it left, by what the machine was busy with: two that left a window apart may arrive closer
+    together. Half a window is allowed for that, and hides nothing: without the limit, or with one more in a window,
+    they arrive within milliseconds. That they leave exactly a window apart is shown on a clock that knows no delay.
+    """
+    times = sorted(arrived)
+    gaps = [later - earlier for earlier, later in zip(times, times[limit.most :], strict=False)]
+    assert gaps, "too few arrived to show anything"
+    assert min(gaps) >= limit.seconds / 2
+
+
+def arrivals(box: Sandbox) -> list[float]:
+    return [request.received_at for request in box.seen]
+
+
+# --- the value ------------------------------------------------------------------------------------------
+
+
+def test_a_rate_limit_is_a_value() -> None:
+    limit = RateLimit(600, 60, burst=10, redis="redis://127.0.0.1:6379/0", key="jobs")
+    assert limit == RateLimit(600, per_seconds=60.0, burst=10, redis="redis://127.0.0.1:6379/0", key="jobs")
+    assert len({limit, copy.deepcopy(limit), pickle.loads(pickle.dumps(limit))}) == 1
+    assert (limit.requests, limit.per_seconds, limit.burst, limit.key) == (600, 60.0, 10, "jobs")
+    with pytest.raises(AttributeError):
+        limit.requests = 5  # type: ignore[misc]
+    assert lisn_sync.RateLimit is lisn_async.RateLimit
+
+
+@pytest.mark.parametrize(
+    ("limit", "most", "seconds"),
+    [
+        (RateLimit(10, 1), 10, 1.0),
+        (RateLimit(10, 1, burst=1), 1, 0.1),
+        (RateLimit(10, 1, burst=5), 5, 0.5),
+        (RateLimit(10, 1, burst=20), 20, 2.0),
+        (RateLimit(1, 86_400), 1, 86_400.0),
+    ],
+)
+def test_a_burst_has_a_window_of_its_own_and_leaves_the_rate(
+    limit: RateLimit, most: int, seconds: float
+) -> None:
+    assert (limit.most, limit.seconds) == (most, seconds)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"requests": 0}, "requests must be a whole number of at least 1, not 0"),
+        ({"requests": 1.5}, "requests must be a whole number"),
+        ({"requests": True}, "requests must be a whole number"),
+        ({"requests": "10"}, "requests must be a whole number"),
+        ({"per_seconds": 0}, "per_seconds must be a number of seconds above 0"),
+        ({"per_seconds": -1}, "per_seconds must be a number of seconds above 0"),
+        ({"per_seconds": math.nan}, "per_seconds must be a number of seconds above 0"),
+        ({"per_seconds": math.inf}, "per_seconds must be a number of seconds above 0"),
+        ({"per_seconds": None}, "per_seconds must be a number of seconds above 0"),
+        ({"burst": 0}, "burst must be a whole number of at least 1, not 0"),
+        ({"burst": 2.0}, "burst must be a whole number"),
+        ({"redis": "localhost:6379"}, "redis must be a URL that begins with redis://"),
+        ({"redis": "http://localhost"}, "redis must be a URL that begins with redis://"),
+        ({"redis": 6379}, "redis must be a URL, not int"),
+        ({"key": ""}, "key must be a string that is not empty"),
+        ({"key": 7}, "key must be a string"),
+    ],
+)
+def test_what_cannot_work_is_refused_and_named(arguments: dict[str, Any], says: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        RateLimit(**{"requests": 10, "per_seconds": 1.0, **arguments})
+    assert f"RateLimit: {says}" in str(caught.value)
+
+
+def test_a_client_takes_nothing_else_for_a_rate_limit() -> None:
+    with pytest.raises(ConfigurationError, match="rate_limit must be a RateLimit, not tuple"):
+        AsyncLisn("t", rate_limit=(10, 1))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("redis://:hunter2@cache:6379/0", "redis://cache:6379/0"),
+        ("rediss://me:hunter2@cache/0?password=hunter2", "rediss://cache/0"),
+        ("redis://me:hun@ter2/hunter2@cache", "redis://cache"),
+        ("unix:///run/redis.sock?password=hunter2", "unix:///run/redis.sock"),
+    ],
+)
+def test_the_password_of_redis_is_never_shown(url: str, shown: str) -> None:
+    limit = RateLimit(10, 1, redis=url)
+    assert shown in repr(limit)
+    assert "hunter2" not in repr(limit)
+    with pytest.raises(ConfigurationError) as caught:
+        RateLimit(10, 1, redis=url.replace("://", ":"))
+    assert "hunter2" not in str(caught.value)
+    trace = caught.tb
+    while trace.tb_next is not None:  # every frame but this one, as a crash reporter shows its locals
+        trace = trace.tb_next
+        assert "hunter2" not in repr(trace.tb_frame.f_locals)
+
+
+# --- exactly, on a clock that knows no delay -------------------------------------------------------------
+
+
+def permits(*numbers: Any) -> tuple[Permits, Queue, Pause]:
+    pause = Pause()
+    return Permits(RateLimit(*numbers), pause), Queue(), pause
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_whatever_comes_and_goes_no_window_holds_more_and_none_waits_for_nothing(seed: int) -> None:
+    with virtual_time(seed) as clock:
+        dice = random.Random(seed)
+        limit = RateLimit(dice.randint(1, 12), dice.choice([0.5, 1, 7]), dice.choice([None, 1, 3, 20]))
+        given: list[tuple[float, int]] = []
+        asked: dict[int, float] = {}
+
+        async def ask(gate: Permits, queue: Queue, number: int, by: float) -> None:
+            asked[number] = clock.now
+            if await gate.take(queue, by) is None:
+                assert clock.now <= by
+                given.append((clock.now, number))
+
+        async def main() -> None:
+            gate, queue = Permits(limit, Pause()), Queue()
+            tasks = []
+            for number in range(120):
+                by = clock.now + dice.choice([math.inf, math.inf, limit.seconds * dice.random() * 4])
+                tasks.append(asyncio.create_task(ask(gate, queue, number, by)))
+                if dice.random() < 0.3:
+                    dice.choice(tasks).cancel()
+                if dice.random() < 0.5:
+                    await asyncio.sleep(dice.random() * limit.seconds / limit.most)
+            await asyncio.gather(*tasks, return_exceptions=True)
+            assert queue.waiting == 0
+
+        clock.run(main())
+    times = [when for when, _ in given]
+    order = [number for _, number in given]
+    assert order == sorted(order), "first come, first served"
+    assert len(given) > 30
+    for place, (when, number) in enumerate(given):
+        opens = times[place - limit.most] + limit.seconds if place >= limit.most else 0.0
+        assert when >= opens - 1e-9
+        # Nobody waits longer than for the window, for those before, or since it asked.
+        assert when <= max(opens, times[place - 1] if place else 0.0, asked[number]) + 1e-6
+
+
+def test_a_storm_of_cancellations_leaves_no_gap(clock: Clock) -> None:
+    async def main() -> tuple[float, int]:
+        gate, queue, _ = permits(1, 1)
+        assert await gate.take(queue, math.inf) is None
+        storm = [asyncio.create_task(gate.take(queue, math.inf)) for _ in range(1000)]
+        await asyncio.sleep(0.5)
+        for task in storm:
+            task.cancel()
+        assert await gate.take(queue, math.inf) is None
+        return clock.now - 1000, queue.waiting
+
+    assert clock.run(main()) == (1.0, 0)
+
+
+def test_whoever_cannot_wait_so_long_is_told_at_once_and_takes_no_permit(clock: Clock) -> None:
+    async def main() -> list[str | None]:
+        gate, queue, _ = permits(2, 10)
+        said = [await gate.take(queue, clock.now + 1) for _ in range(3)]
+        assert clock.now == 1000
+        behind = [asyncio.create_task(gate.take(queue, math.inf)) for _ in range(4)]
+        await asyncio.sleep(0)
+        said.append(await gate.take(queue, clock.now + 25))  # the fifth of a queue of two at a time
+        assert clock.now == 1000
+        said.append(await gate.take(queue, clock.now + 35))
+        await asyncio.gather(*behind)
+        return said
+
+    done, also_done, too_long, behind_others, in_time = clock.run(main())
+    assert done is also_done is in_time is None
+    assert too_long is not None
+    assert "2 requests in 10 s" in too_long
+    assert "10.0 s more" in too_long
+    assert behind_others is not None
+    assert "30.0 s more" in behind_others
+
+
+def test_a_pause_holds_the_queue_and_ends_the_wait_of_whoever_has_no_time(clock: Clock) -> None:
+    async def main() -> None:
+        gate, queue, pause = permits(100, 1)
+        pause.extend(clock.now + 10)
+        first = asyncio.create_task(gate.take(queue, math.inf))
+        await asyncio.sleep(0)
+        said = await gate.take(queue, clock.now + 3)
+        assert said is not None
+        assert clock.now == 1003
+        pause.extend(1020)  # asked for while the first one sleeps
+        assert await first is None
+        assert clock.now == 1020
+
+    clock.run(main())
+
+
+def test_a_loop_that_stands_still_with_the_first_of_its_queue_holds_up_no_other(clock: Clock) -> None:
+    gate = Permits(RateLimit(1, 5), Pause())
+
+    async def waits_for_ever() -> None:
+        queue = Queue()
+        await gate.take(queue, math.inf)
+        waiting = asyncio.ensure_future(gate.take(queue, math.inf))
+        await asyncio.sleep(0)
+        left_alone.append(waiting)
+
+    left_alone: list[asyncio.Future[Any]] = []
+    still = asyncio.new_event_loop()
+    still.run_until_complete(waits_for_ever())
+
+    async def other() -> float:
+        assert await gate.take(Queue(), math.inf) is None
+        return clock.now
+
+    assert clock.run(other()) == 1005
+    left_alone[0].cancel()
+    still.run_until_complete(asyncio.gather(*left_alone, return_exceptions=True))
+    still.close()
+
+
+# --- over real HTTP -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("limit", [RateLimit(20, 0.4), RateLimit(50, 1, burst=10), RateLimit(50, 1, burst=1)])
+async def test_sixty_four_at_once_leave_as_the_limit_says(sandbox: Sandbox, limit: RateLimit) -> None:
+    async with AsyncLisn(sandbox.token, base_url=sandbox.base_url, rate_limit=limit) as client:
+        made = await asyncio.gather(*(client.assistants.create(SPEC) for _ in range(64)))
+    assert len({one.id for one in made}) == len(sandbox.seen) == 64
+    assert_kept(arrivals(sandbox), limit)
+
+
+def test_threads_loops_and_copies_share_one_budget() -> None:
+    limit = RateLimit(20, 0.4)
+    with lisn_sync.Sandbox() as box:
+        client = AsyncLisn(box.token, base_url=box.base_url, rate_limit=limit)
+        blocking = Lisn(box.token, base_url=box.base_url, rate_limit=limit)
+
+        async def some(client: AsyncLisn) -> None:
+            await asyncio.gather(*(client.assistants.list() for _ in range(20)))
+
+        def loop() -> None:
+            asyncio.run(some(client.with_options(timeout=30)))
+
+        in_loops = [threading.Thread(target=loop) for _ in range(3)]
+        for thread in in_loops:
+            thread.start()
+        for thread in in_loops:
+            thread.join()
+        assert len(box.seen) == 60
+        assert_kept(arrivals(box), limit)
+
+        box.seen.clear()
+
+        def calls() -> None:
+            for _ in range(2):
+                blocking.assistants.list()
+
+        in_threads = [threading.Thread(target=calls) for _ in range(32)]
+        for thread in in_threads:
+            thread.start()
+        for thread in in_threads:
+            thread.join()
+        blocking.close()
+        assert len(box.seen) == 64
+        assert_kept(arrivals(box), limit)
+
+
+async def test_another_client_has_another_budget(sandbox: Sandbox) -> None:
+    limit = RateLimit(1, 3600)
+    for _ in range(2):
+        async with AsyncLisn(
+            sandbox.token, base_url=sandbox.base_url, rate_limit=limit, deadline=60
+        ) as client:
+            await client.assistants.list()
+    assert len(sandbox.seen) == 2
+
+
+async def test_each_time_a_request_is_sent_again_it_takes_a_permit(sandbox: Sandbox) -> None:
+    limit = RateLimit(10, 2, burst=1)
+    sandbox.faults = [{"status": 429, "retry_after": 0}, {"status": 429, "retry_after": 0}]
+    async with AsyncLisn(sandbox.token, base_url=sandbox.base_url, rate_limit=limit) as client:
+        await client.assistants.create(SPEC)
+    assert [request.status for request in sandbox.seen] == [429, 429, 201]
+    assert_kept(arrivals(sandbox), limit)
+
+
+async def test_a_bulk_run_with_its_listings_keeps_to_the_limit(sandbox: Sandbox) -> None:
+    limit = RateLimit(50, 1, burst=5)
+    async with AsyncLisn(sandbox.token, base_url=sandbox.base_url, rate_limit=limit) as client:
+        result = await client.assistants.create_many([SPEC] * 40, max_concurrency=32)
+    assert len(result.created) == 40
+    assert {request.operation for request in sandbox.seen} == {"list", "create"}
+    assert_kept(arrivals(sandbox), limit)
+
+
+async def test_a_call_that_cannot_go_out_before_its_deadline_is_not_sent(sandbox: Sandbox) -> None:
+    async with AsyncLisn(
+        sandbox.token, base_url=sandbox.base_url, rate_limit=RateLimit(1, 3600), max_retries=0
+    ) as client:
+        await client.assistants.list()
+        with pytest.raises(APITimeoutError) as caught:
+            await client.with_options(deadline=60).assistants.create(SPEC)
+    assert "rate limit of this client (1 requests in 3600 s)" in str(caught.value)
+    assert not caught.value.outcome_unknown
+    assert len(sandbox.seen) == 1
+
+
+async def test_a_cancelled_call_gives_its_turn_and_its_slot_to_the_next(sandbox: Sandbox) -> None:
+    limit = RateLimit(1, 0.2)
+    async with AsyncLisn(
+        sandbox.token, base_url=sandbox.base_url, rate_limit=limit, max_connections=8
+    ) as client:
+        calls = [asyncio.create_task(client.assistants.list()) for _ in range(200)]
+        await sandbox.received(1)
+        for call in calls:
+            call.cancel()
+        await asyncio.gather(*calls, return_exceptions=True)
+        await client.with_options(deadline=10).assistants.list()  # 200 permits would take 40 s
+
+
+FORKED = """
+import asyncio, os, sys, threading
+from lisn_async import AsyncLisn, RateLimit
+from lisn_sync import Lisn
+
+client = Lisn(sys.argv[2], base_url=sys.argv[1], rate_limit=RateLimit(1, 3600), deadline=20, max_retries=0)
+client.assistants.list()  # the permit is gone, in this process
+
+window = client._core._calls.traffic.permits._window
+with window._lock:  # as if another thread were in the middle of it
+    child = os.fork()
+    if child == 0:
+        client.assistants.list()  # a child begins with a budget of its own, and hangs on nothing
+        try:
+            client.assistants.list()
+        except TimeoutError:
+            os._exit(7)
+        os._exit(1)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+try:
+    client.assistants.list()
+except TimeoutError:
+    print("parent keeps its own")
+"""
+
+
+def test_a_forked_child_begins_with_a_budget_of_its_own(lisn_sandbox: Sandbox) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", FORKED, lisn_sandbox.base_url, lisn_sandbox.token],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout) == (0, "parent keeps its own\n"), done.stderr
+    assert len(lisn_sandbox.seen) == 2

@@ -1,0 +1,239 @@
+"""A token that a function gives: asked for before the first request, and anew after a 401."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import lisn_sync
+from lisn_async import (
+    APIConnectionError,
+    APITimeoutError,
+    AsyncLisn,
+    AuthenticationError,
+    ConfigurationError,
+)
+from lisn_async.sandbox import Sandbox
+from tests.conftest import SALES
+
+OLD, NEW = "tok-old-0123456789", "tok-new-0123456789"
+SPEC = {"name": "n", "type": "text", "llm_provider": "grok", "system_prompt": "p"}
+
+
+class Source:
+    """Gives these tokens, the last one for ever; notes how often and in which thread."""
+
+    def __init__(self, *tokens: Any) -> None:
+        self.tokens = list(tokens)
+        self.threads: list[int] = []
+
+    def __call__(self) -> str:
+        self.threads.append(threading.get_ident())
+        token = self.tokens.pop(0) if len(self.tokens) > 1 else self.tokens[0]
+        if isinstance(token, Exception):
+            raise token
+        return token
+
+
+@pytest.fixture
+async def box() -> Any:
+    async with Sandbox(token=NEW) as box:
+        yield box
+
+
+def tokens_seen(box: Any) -> list[str]:
+    return [one.headers["Authorization"].removeprefix("Bearer ") for one in box.seen]
+
+
+async def test_it_is_not_asked_before_the_first_request_and_then_once(box: Sandbox) -> None:
+    source = Source(NEW)
+    async with AsyncLisn(source, base_url=box.base_url) as client:
+        assert source.threads == []
+        await asyncio.gather(*(client.assistants.list() for _ in range(20)))
+        await client.with_options(timeout=5).assistants.list()
+    assert len(source.threads) == 1
+    assert source.threads[0] != threading.get_ident(), "a plain function may block: not the loop"
+    assert set(tokens_seen(box)) == {NEW}
+
+
+async def test_a_coroutine_function_is_awaited_in_the_loop(box: Sandbox) -> None:
+    threads: list[int] = []
+
+    async def source() -> str:
+        await asyncio.sleep(0)
+        threads.append(threading.get_ident())
+        return NEW
+
+    async with AsyncLisn(source, base_url=box.base_url) as client:
+        await client.assistants.list()
+    assert threads == [threading.get_ident()]
+
+
+async def test_after_a_401_it_is_asked_again_and_a_create_is_sent_once_more(box: Sandbox) -> None:
+    source = Source(OLD, NEW)
+    async with AsyncLisn(source, base_url=box.base_url) as client:
+        response = await client.assistants.with_raw_response.create(**SALES)
+    assert response.attempts == 2
+    assert tokens_seen(box) == [OLD, NEW]
+    assert len(box.assistants()) == 1
+
+
+async def test_many_that_are_refused_at_once_ask_once(box: Sandbox) -> None:
+    source = Source(OLD, NEW)
+    async with AsyncLisn(source, base_url=box.base_url) as client:
+        await asyncio.gather(*(client.assistants.create(**SALES) for _ in range(30)))
+    assert len(source.threads) == 2
+    assert len(box.assistants()) == 30
+
+
+async def test_a_token_that_worked_and_expired_is_renewed_again_and_again(wire: Any) -> None:
+    ok, no = (
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]",
+        b"HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n",
+    )
+    wire.script += [ok, no, ok, no, ok]
+    async with AsyncLisn(Source("t1", "t2", "t3"), base_url=wire.base_url) as client:
+        for _ in range(3):
+            await client.assistants.list()
+    used = [request.split(b"Bearer ")[1].split(b"\r\n")[0] for request in wire.requests]
+    assert used == [b"t1", b"t1", b"t2", b"t2", b"t3"]
+
+
+async def test_a_service_that_refuses_every_token_is_not_asked_for_ever(box: Sandbox) -> None:
+    source = Source(*(f"tok-{number}" for number in range(100)))
+    async with AsyncLisn(source, base_url=box.base_url, max_retries=50) as client:
+        with pytest.raises(AuthenticationError) as caught:
+            await client.assistants.create(**SALES)
+        assert caught.value.attempts == 2
+        with pytest.raises(AuthenticationError) as caught:
+            await client.assistants.list()
+        assert caught.value.attempts == 1, "a fresh one, and it did no better"
+    assert tokens_seen(box) == ["tok-0", "tok-1", "tok-2"]
+
+
+async def test_without_retries_the_server_sees_one_request_and_the_next_call_has_the_new_token(
+    box: Sandbox,
+) -> None:
+    async with AsyncLisn(Source(OLD, NEW), base_url=box.base_url, max_retries=0) as client:
+        with pytest.raises(AuthenticationError):
+            await client.assistants.list()
+        await client.assistants.list()
+    assert tokens_seen(box) == [OLD, NEW]
+
+
+async def test_a_fixed_token_that_is_refused_is_final(box: Sandbox) -> None:
+    async with AsyncLisn(OLD, base_url=box.base_url) as client:
+        with pytest.raises(AuthenticationError):
+            await client.assistants.list()
+    assert len(box.seen) == 1
+
+
+async def test_a_bulk_run_goes_on_with_the_new_token_and_makes_nothing_twice(
+    box: Sandbox, tmp_path: Path
+) -> None:
+    box.faults = [{"status": 401, "operation": "create", "skip": 5}]
+    source = Source(NEW)
+    async with AsyncLisn(source, base_url=box.base_url) as client:
+        result = await client.assistants.create_many([SPEC] * 20, journal=tmp_path / "j", max_concurrency=4)
+    assert len(result.created) == 20
+    assert len(box.assistants()) == 20
+    assert len(source.threads) == 2
+    assert len(box.seen) == 22, "a listing, twenty creates and the one that was refused"
+
+
+async def test_what_the_function_raises_is_the_cause_of_an_error_that_says_nothing_was_sent(
+    box: Sandbox, no_wait: None
+) -> None:
+    async with AsyncLisn(Source(KeyError("vault")), base_url=box.base_url) as client:
+        with pytest.raises(APIConnectionError, match="api_token raised KeyError") as caught:
+            await client.assistants.create(**SALES)
+    assert isinstance(caught.value.__cause__, KeyError)
+    assert not caught.value.outcome_unknown
+    assert box.seen == []
+
+
+async def test_a_failure_of_the_function_that_passes_is_tried_again(box: Sandbox, no_wait: None) -> None:
+    async with AsyncLisn(Source(OSError("busy"), NEW), base_url=box.base_url) as client:
+        await client.assistants.create(**SALES)
+    assert tokens_seen(box) == [NEW]
+
+
+async def test_a_function_that_hangs_is_given_up_after_the_time_of_an_attempt(box: Sandbox) -> None:
+    async def never() -> str:
+        await asyncio.Event().wait()
+        return NEW
+
+    async with AsyncLisn(never, base_url=box.base_url, timeout=0.05, max_retries=0) as client:
+        with pytest.raises(APITimeoutError, match="took longer than"):
+            await client.assistants.list()
+    assert box.seen == []
+
+
+async def test_a_caller_that_leaves_while_the_token_is_asked_for_leaves_the_others_theirs(
+    box: Sandbox,
+) -> None:
+    asked, go = asyncio.Event(), asyncio.Event()
+
+    async def slow() -> str:
+        asked.set()
+        await go.wait()
+        return NEW
+
+    async with AsyncLisn(slow, base_url=box.base_url) as client:
+        first, second = (asyncio.ensure_future(client.assistants.list()) for _ in range(2))
+        await asked.wait()
+        first.cancel()
+        go.set()
+        assert await second == []
+        with pytest.raises(asyncio.CancelledError):
+            await first
+
+
+@pytest.mark.parametrize("given", ["whisper-9\n", "", "whisper-ö", "a b", None, 7, b"whisper-bytes"])
+async def test_what_is_no_token_is_named_and_never_shown(box: Sandbox, given: Any) -> None:
+    async with AsyncLisn(Source(given), base_url=box.base_url) as client:
+        with pytest.raises(ConfigurationError, match="what the function api_token returned") as caught:
+            await client.assistants.list()
+    shown = "".join(traceback.format_exception(caught.value))
+    assert "whisper" not in shown
+    assert box.seen == []
+
+
+async def test_an_echo_of_the_token_that_was_used_is_replaced(wire: Any) -> None:
+    said = b'{"error": "what is tok-1234567 to us"}'
+    wire.script.append(b"HTTP/1.1 403 No\r\nContent-Length: %d\r\n\r\n%s" % (len(said), said))
+    async with AsyncLisn(Source("tok-1234567"), base_url=wire.base_url) as client:
+        with pytest.raises(Exception, match="redacted") as caught:
+            await client.assistants.list()
+    assert "tok-1234567" not in repr(caught.value) + str(caught.value.body)  # type: ignore[attr-defined]
+
+
+def test_the_sync_client_asks_in_a_thread_that_may_call_it(lisn_sandbox: Any) -> None:
+    other = lisn_sync.Lisn(lisn_sandbox.token, base_url=lisn_sandbox.base_url)
+
+    def source() -> str:
+        other.assistants.list()  # a function that uses the shim itself
+        return str(lisn_sandbox.token)
+
+    with other, lisn_sync.Lisn(source, base_url=lisn_sandbox.base_url) as client:
+        client.assistants.create(**SALES)
+    assert [one.method for one in lisn_sandbox.seen] == ["GET", "POST"]
+
+
+def test_a_client_may_be_used_in_several_loops_after_another(lisn_sandbox: Any) -> None:
+    source = Source(lisn_sandbox.token)
+    client = AsyncLisn(source, base_url=lisn_sandbox.base_url)
+    call: Callable[[], Any] = client.assistants.list
+    assert asyncio.run(call()) == asyncio.run(call()) == []
+    assert len(source.threads) == 1
+
+
+@pytest.fixture
+def no_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lisn_async._retry.BACKOFF_BASE", 0.0)
