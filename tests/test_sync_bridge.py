@@ -1184,13 +1184,28 @@ def test_a_half_read_stream_is_closed_when_the_program_ends(server: Server) -> N
     assert script(code).split() == ["closed"]
 
 
-def test_a_client_that_is_dropped_closes_its_connection(server: Server) -> None:
-    client = lisn_sync.Lisn("token", base_url=server.url)
-    client.assistants.get("a1")
-    assert server.seen()["open"] == 1
-    del client
-    gc.collect()
-    server.when(lambda seen: seen["open"] == 0)
+@both_loops
+@pytest.mark.parametrize("way", ["at once", "by the collector"])
+def test_a_client_that_is_dropped_closes_its_connection_in_silence(
+    server: Server, way: str, loop: str
+) -> None:
+    script("""
+        import gc, json, sys, time, lisn_sync
+        from urllib.request import urlopen
+
+        def use():
+            client = lisn_sync.Lisn("token", base_url=sys.argv[1])
+            client.assistants.get("a1")
+            if sys.argv[2] == "by the collector":
+                client.me = client
+        for _ in range(3):
+            use()
+            gc.collect()
+        until = time.monotonic() + 10
+        while json.load(urlopen(sys.argv[1] + "/seen"))["open"]:
+            assert time.monotonic() < until
+            time.sleep(0.01)
+    """, server.url, way, loop=loop)  # fmt: skip
 
 
 # --- forks --------------------------------------------------------------------------------------------------------
