@@ -143,7 +143,9 @@ class _Inbox:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        weakref.finalize(self, os.close, self._bell).atexit = False  # daemon threads ring it until the very end
+        weakref.finalize(
+            self, os.close, self._bell
+        ).atexit = False  # daemon threads ring it until the very end
         self._items: deque[tuple[contextvars.Context, Callable[..., object], tuple[object, ...]]] = deque()
         loop.add_reader(self._bell, self._take)
 
@@ -191,7 +193,9 @@ class Home:
             while threading.current_thread().daemon:
                 time.sleep(1)  # until it ends with the program: an error would only be a last word on stderr
             raise TooLate("the program is ending")
-        if hasattr(_here, "is_ours"):  # in the middle of a start: some `__del__` that the collector came across
+        if hasattr(
+            _here, "is_ours"
+        ):  # in the middle of a start: some `__del__` that the collector came across
             raise RuntimeError(OWN_LOOP)
         with self._starting:
             if self.background is None or not self.background.is_alive():

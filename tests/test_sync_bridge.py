@@ -1011,21 +1011,57 @@ def test_every_report_has_arrived_when_the_call_returns() -> None:
     assert found == list(range(5000))
 
 
-def test_a_callback_that_raises_ends_the_call() -> None:
+def test_the_core_is_told_what_a_callback_raised_and_nothing_is_reported_after_it() -> None:
+    told = []
+
+    async def work(report: Any) -> str:
+        for number in range(5):
+            report(number)
+        try:
+            await report.told()
+        except KeyError as error:
+            assert [frame.name for frame in traceback.extract_tb(error.__traceback__)][-1] == "report"
+            await report.told()
+            return f"done so far, and {error}"
+        raise AssertionError
+
+    def report(number: int) -> None:
+        told.append(number)
+        if number == 2:
+            raise KeyError("mine")
+
+    assert run(work, callback_of(report)) == "done so far, and 'mine'"
+    assert told == [0, 1, 2]
+
+
+def test_a_callback_that_raises_ends_a_stream() -> None:
+    def report(item: int) -> None:
+        if item == 3:
+            raise KeyError("mine")
+
+    found = []
+    with pytest.raises(KeyError, match="mine"):
+        for number in stream(double, items_of(iter(range(40))), callback_of(report)):
+            found.append(number)  # noqa: PERF402
+    assert found == [0, 2, 4]
+
+
+def test_ctrl_c_in_a_callback_cancels_the_call() -> None:
     cancelled = []
 
     async def work(report: Any) -> None:
         report(1)
         try:
-            await asyncio.sleep(60)
+            await report.told()
         except asyncio.CancelledError:
             cancelled.append(True)
             raise
 
     def report(_: int) -> None:
-        raise KeyError("mine")
+        interrupt()
+        time.sleep(10)
 
-    with pytest.raises(KeyError, match="mine"):
+    with pytest.raises(KeyboardInterrupt):
         run(work, callback_of(report))
     assert cancelled == [True]
 
