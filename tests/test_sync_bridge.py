@@ -30,6 +30,7 @@ import pytest
 
 import lisn_sync
 from lisn_async._secrets import hide
+from lisn_async.sandbox import Sandbox
 from lisn_sync import _callers_code, _calls, _loop
 from lisn_sync._bridge import callback_of, items_of, run, stream
 from tests.fix_sync import Server, script, without_slowness
@@ -80,6 +81,20 @@ def test_an_error_of_a_client_shows_two_frames_of_the_facade() -> None:
         with pytest.raises(lisn_sync.ValidationError) as caught:
             client.assistants.get("../x")
         assert frames_of_ours(caught.value) == ["get", "run"]
+
+
+@pytest.mark.parametrize("fault", [404, "reset"])
+def test_an_error_of_the_service_shows_the_caller_s_line_then_at_most_four_frames_of_ours(
+    lisn_sandbox: Sandbox, fault: Any
+) -> None:
+    lisn_sandbox.faults = [fault]
+    client = lisn_sync.Lisn(lisn_sandbox.token, base_url=lisn_sandbox.base_url, max_retries=0)
+    with client, pytest.raises(lisn_sync.APIError) as caught:
+        client.assistants.get("ast_x")
+    frames = traceback.extract_tb(caught.value.__traceback__)
+    assert frames[0].line == 'client.assistants.get("ast_x")'
+    assert [frame.name for frame in frames[1:4]] == ["get", "run", "get"]
+    assert len(frames) <= 5, frames
 
 
 def test_every_file_of_the_bridge_is_known_to_what_trims_tracebacks() -> None:
