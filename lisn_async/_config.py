@@ -253,4 +253,6 @@ def _verifying(context: ssl.SSLContext | None) -> ssl.SSLContext | None:
         raise ConfigurationError(f"ssl_context must be an ssl.SSLContext, not {type(context).__name__}")
     if context.verify_mode is not ssl.CERT_REQUIRED:
         raise ConfigurationError("ssl_context must verify the server (verify_mode = ssl.CERT_REQUIRED)")
+    if not context.check_hostname:
+        raise ConfigurationError("ssl_context must verify the server's name (check_hostname = True)")
     return context

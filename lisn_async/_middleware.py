@@ -10,6 +10,7 @@ import attrs
 from ._async_functions import is_async
 from ._headers import wrong_with_headers
 from ._response import RawResponse
+from ._secrets import SecretFields
 from .errors import ConfigurationError
 
 
@@ -92,4 +93,4 @@ async def _carry_out(request: APIRequest) -> RawResponse[Any]:
     if (wrong := wrong_with_headers(request.headers)) is not None:
         raise ConfigurationError(f"a header that a middleware added: {wrong}")
     request._is_passed_on = True
-    return await request._carry_out(request.headers)
+    return await request._carry_out(SecretFields(request.headers))  # a local of every frame from here on

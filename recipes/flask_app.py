@@ -1,9 +1,6 @@
-"""Flask: one client for the whole program, its threads and its workers.
+"""Flask: one client for all threads and workers; every worker opens connections of its own and closes them at its end.
 
-    gunicorn --preload --workers 2 --threads 8 flask_app:app
-
-`Lisn()` opens nothing. Every worker opens connections of its own at its first call, also with `--preload`, and closes
-them when it ends: there is nothing to set up or to shut down. Address and token come from the environment.
+gunicorn --preload --workers 2 --threads 8 flask_app:app
 """
 
 from flask import Flask
@@ -15,6 +12,6 @@ app = Flask(__name__)
 
 
 @app.get("/assistants/<assistant_id>")
-def show(assistant_id: str) -> dict[str, object]:
+def show(assistant_id):
     assistant = client.assistants.get(assistant_id)
     return {"id": assistant.id, "name": assistant.name}

@@ -16,7 +16,9 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell starts what runs in the background deaf to Ctrl-C, and every process started by a test would inherit it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-pytest_plugins = ["tests.fix_canned", "tests.fix_cli", "tests.fix_clock", "tests.fix_sync", "tests.fix_wire"]
+pytest_plugins = [
+    f"tests.fix_{name}" for name in ("canned", "cli", "clock", "surface", "sync", "wire", "tls")
+]
 
 SALES: dict[str, Any] = {
     "name": "Sales Analyzer",

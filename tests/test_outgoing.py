@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -12,8 +13,9 @@ import aiohttp
 import attrs
 import pytest
 
-from lisn_async import APIConnectionError, AsyncLisn
-from tests.fix_wire import Wire, reply
+from lisn_async import APIConnectionError, APITimeoutError, AsyncLisn
+from tests.fix_tls import Authority, origin
+from tests.fix_wire import HANG, Wire, reply
 
 ONE = b'{"id":"ast_1","name":"n"}'
 STRAY = reply(b'{"id":"ast_stray","name":"n"}')
@@ -352,3 +354,66 @@ async def test_a_header_that_a_tool_adds_or_replaces_travels(
     assert wire.requests[1].count(f"{name}:".encode()) == 1
     assert b"Content-Type: application/json\r\n" in wire.requests[1]
     assert b"Authorization: Bearer t\r\n" in wire.requests[1]
+
+
+class Tool:
+    """Wraps the session's one way in, as a tool does, and adds arguments while it `adds` some."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.adds: dict[str, Any] = {}
+        request = aiohttp.ClientSession._request
+
+        async def wrapped(session: aiohttp.ClientSession, *args: Any, **given: Any) -> Any:
+            return await request(session, *args, **{**given, **self.adds})
+
+        monkeypatch.setattr(aiohttp.ClientSession, "_request", wrapped)
+
+
+@pytest.mark.parametrize("place", [0, 1], ids=["in the first", "in a later one"])
+@pytest.mark.parametrize(
+    ("added", "shown"),
+    [
+        ({"params": {"from": "tool"}}, b"?from=tool HTTP/1.1\r\n"),
+        ({"cookies": {"from": "tool"}}, b"Cookie: from=tool\r\n"),
+    ],
+    ids=lambda one: next(iter(one)) if isinstance(one, dict) else "",
+)
+async def test_what_a_tool_adds_to_one_request_is_in_that_one_alone(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch, added: dict[str, Any], shown: bytes, place: int
+) -> None:
+    tool = Tool(monkeypatch)
+    wire.script.extend([reply(ONE, "200 OK", "Connection: close")] * 3)
+    async with AsyncLisn("t", base_url=wire.base_url) as client:
+        for number in range(3):
+            tool.adds = added if number == place else {}
+            await client.assistants.create(**SPEC)
+    assert [shown in one for one in wire.requests] == [number == place for number in range(3)]
+
+
+async def test_a_time_limit_that_a_tool_adds_ends_that_request_alone(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tool = Tool(monkeypatch)
+    wire.script.extend([HANG, reply(ONE), HANG])
+    async with AsyncLisn("t", base_url=wire.base_url, timeout=30) as client:
+        for adds in (True, False, True):
+            tool.adds = {"timeout": aiohttp.ClientTimeout(total=0.1)} if adds else {}
+            with pytest.raises(APITimeoutError) if adds else contextlib.nullcontext():
+                await client.assistants.create(**SPEC)
+    assert len(wire.requests) == 3
+
+
+async def test_a_tool_that_trusts_a_server_once_does_not_make_us_trust_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tool = Tool(monkeypatch)
+    async with (
+        origin(Authority().server("localhost")) as server,
+        AsyncLisn("t", base_url=f"https://localhost:{server.port}") as client,
+    ):
+        tool.adds = {"ssl": False}
+        await client.assistants.get("ast_1")
+        tool.adds = {}
+        with pytest.raises(APIConnectionError, match="certificate"):
+            await client.assistants.get("ast_1")
+    assert len(server.requests) == 1

@@ -80,6 +80,14 @@ def test_waiting_doubles_up_to_a_ceiling_and_ends_with_max_retries() -> None:
     assert backoff(10**9, 1.0) == 8
 
 
+def test_a_call_whose_token_is_renewed_is_sent_again_at_once_and_only_so_often() -> None:
+    refused = Attempt(method="POST", happened=Happened.REPLIED, status=401)
+    renewed = Attempt(method="POST", happened=Happened.REPLIED, status=401, token_renewed=True)
+    assert meaning_of(refused) is R
+    assert wait(refused) is None
+    assert [wait(renewed), wait(renewed, resends=1), wait(renewed, resends=2)] == [0.0, 0.0, None]
+
+
 def test_retry_after_is_obeyed_and_beyond_the_cap_or_the_deadline_the_call_stops() -> None:
     def declined(seconds: float) -> Attempt:
         return Attempt(method="POST", happened=Happened.REPLIED, status=429, retry_after=seconds)

@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 import pytest
 
-from lisn_async import AssistantCreate, AsyncLisn, LisnError
+from lisn_async import APIRequest, AssistantCreate, AsyncLisn, CallNext, LisnError, RawResponse
 from lisn_async.sandbox import Fault, Sandbox
 from tests.fix_wire import RESET, Wire, reply
 
@@ -31,8 +31,22 @@ def assert_hidden(text: str) -> None:
     assert SECRET not in text
 
 
+async def with_a_key(request: APIRequest, call_next: CallNext) -> RawResponse[Any]:
+    request.headers["X-Key"] = str(SECRET)
+    return await call_next(request)
+
+
+WAYS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "token from a function": {"api_token": lambda: str(TOKEN)},
+    "key from a middleware": {"middleware": [with_a_key]},
+}
+
+
 async def fail(wire: Wire, operation: str, **options: Any) -> LisnError:
-    async with AsyncLisn(TOKEN, base_url=wire.base_url, max_retries=0, **options) as client:
+    async with AsyncLisn(
+        **{"api_token": TOKEN, "base_url": wire.base_url, "max_retries": 0, **options}
+    ) as client:
         try:
             if operation == "create":
                 await client.assistants.create(
@@ -52,6 +66,7 @@ async def fail(wire: Wire, operation: str, **options: Any) -> LisnError:
 echo = orjson.dumps({"message": f"bad {TOKEN} {SECRET}", SECRET: [{"deep": f"x{SECRET}x"}], TOKEN: 1})
 
 
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("operation", ["create", "update"])
 @pytest.mark.parametrize(
     "answer",
@@ -67,9 +82,9 @@ echo = orjson.dumps({"message": f"bad {TOKEN} {SECRET}", SECRET: [{"deep": f"x{S
         b"HTTP/1.1 " + TOKEN.encode() + b" nonsense\r\n\r\n",
     ],
 )
-async def test_no_error_shows_a_secret(wire: Wire, answer: Any, operation: str) -> None:
+async def test_no_error_shows_a_secret(wire: Wire, answer: Any, operation: str, way: str) -> None:
     wire.script.append(answer)
-    error = await fail(wire, operation, timeout=0.5)
+    error = await fail(wire, operation, timeout=0.5, **WAYS[way])
     assert_hidden(shown_by(error))
     assert TOKEN.encode() not in pickle.dumps(error)
     assert SECRET.encode() not in pickle.dumps(error)

@@ -24,7 +24,7 @@ from .conftest import MISHAPS, Program, Start, needs
 
 pytestmark = needs("gunicorn", "flask", "django", "psutil")
 
-APPS = pytest.mark.parametrize("app", ["flask_app:app", "django_sync:application"])
+APPS = pytest.mark.parametrize("app", ["flask_app:app", "django_wsgi_app:app"])
 
 PROMPTLY = 4.0
 """Seconds that an end may take here: measured are 0.3, and 1.3 with `--graceful-timeout 1`. A hang takes 30 or more."""
