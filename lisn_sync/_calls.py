@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from ._loop import Background
 
 if TYPE_CHECKING:
-    from types import ModuleType, TracebackType
+    from types import TracebackType
 
 PULSE = 1.0  # s between two looks whether the loop is alive
 CLEAN_UP = 5.0  # s a cancelled call has for its clean-up before its caller goes on
@@ -147,9 +147,13 @@ class Call:
     def _begin(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if self.done:  # cancelled before it was begun: the caller was interrupted while it handed this over
             return
+        if (sniffio := sys.modules.get("sniffio")) is not None:
+            try:  # noqa: SIM105 - that is for every call
+                # The context may say "trio"; this is in a copy of it.
+                sniffio.current_async_library_cvar.set("asyncio")
+            except AttributeError:  # another thread is just importing it
+                pass
         try:
-            if (sniffio := sys.modules.get("sniffio")) is not None:
-                _say_asyncio(sniffio)
             self._task = self.background.loop.create_task(self._carry(func, args, kwargs))
             self.background.calls.add(self)  # asyncio itself holds its tasks weakly
             self._task.add_done_callback(self._settle)
@@ -194,12 +198,6 @@ class Call:
         # Only this thread releases the latch and only the caller takes it: nothing changes between the two steps.
         if self._latch.locked() and not self._is_forsaken:
             self._latch.release()
-
-
-def _say_asyncio(sniffio: ModuleType) -> None:
-    """The caller's context may say "trio"; this is in a copy of it."""
-    if (library := getattr(sniffio, "current_async_library_cvar", None)) is not None:  # else half imported
-        library.set("asyncio")
 
 
 class Caller:
