@@ -10,11 +10,9 @@ from functools import partial
 from typing import Any, TypeVar
 
 from ._calls import Call
-from ._loop import home
+from ._loop import LEAVE, Background, home
 
 C = TypeVar("C")
-
-LEAVE = 1.0  # s in which open clients must have closed
 
 
 def adopt(core: C, close: Callable[[C], Coroutine[Any, Any, None]]) -> C:
@@ -31,8 +29,13 @@ def _leave() -> None:
     """
     home.is_over = True
     background, home.background = home.background, None
-    if background is None or not background.is_alive() or background.is_current():
-        return
+    if background is not None and background.is_alive() and not background.is_current():
+        _close_through(background)
+        background.leave_behind()
+    home.has_left.set()
+
+
+def _close_through(background: Background) -> None:
     cores = [core for reference in reversed(home.closers.keyrefs()) if (core := reference()) is not None]
     closing = Call(background)
     hand_over, background.hand_over = background.hand_over, _drop
@@ -43,7 +46,7 @@ def _leave() -> None:
 
 
 def _drop(*_: object) -> None:
-    """For a daemon thread that calls in this very moment: it waits, and ends with the program."""
+    """For a daemon thread that calls in this very moment: it waits, and most likely ends with the program."""
 
 
 async def _close_all(closing: Call, closers: list[Callable[[], Coroutine[Any, Any, None]]]) -> None:

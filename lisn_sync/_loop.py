@@ -13,7 +13,6 @@ import contextvars
 import os
 import sys
 import threading
-import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Coroutine
@@ -26,6 +25,7 @@ import anyio
 import anyio._backends._asyncio
 from anyio.from_thread import BlockingPortal
 
+LEAVE = 1.0  # s in which open clients must have closed at the end of the program
 _HAS_EVENTFD = sys.platform == "linux"
 
 
@@ -84,6 +84,10 @@ class Background:
 
     def is_alive(self) -> bool:
         return self._is_open and self._thread.is_alive()  # the thread is not, in a child
+
+    def leave_behind(self) -> None:
+        """For the end of the program: whoever still waits for it is told, should there be time for that."""
+        self._is_open = False
 
     def is_current(self) -> bool:
         return self._thread.ident == threading.get_ident()
@@ -179,6 +183,7 @@ class Home:
     def __init__(self) -> None:
         self.background: Background | None = None
         self.is_over = False
+        self.has_left = threading.Event()  # what was open has been closed
         self.closers: weakref.WeakKeyDictionary[Any, Callable[[Any], Coroutine[Any, Any, None]]]
         self.closers = weakref.WeakKeyDictionary()
         self._starting = threading.RLock()  # a signal handler may call while its thread starts the loop
@@ -190,8 +195,7 @@ class Home:
                 raise RuntimeError(OWN_LOOP)
             return background
         if self.is_over:
-            while threading.current_thread().daemon:
-                time.sleep(1)  # until it ends with the program: an error would only be a last word on stderr
+            self.has_left.wait(LEAVE)
             raise TooLate("the program is ending")
         if hasattr(
             _here, "is_ours"

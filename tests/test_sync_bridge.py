@@ -1230,6 +1230,31 @@ client = lisn_sync.Lisn("token", base_url=sys.argv[1], max_retries=0)
     server.when(lambda seen: seen["open"] == 0)
 
 
+def test_a_handler_older_than_the_import_may_wait_for_a_daemon_thread_that_calls(server: Server) -> None:
+    # As loggers and queues do that are emptied by a thread.
+    printed = script(
+        """
+import atexit, queue, sys, threading
+jobs = queue.Queue()
+def work():
+    while True:
+        print(client.assistants.get(jobs.get()).id, flush=True)
+        jobs.task_done()
+def flush():
+    jobs.put("last")
+    jobs.join()
+atexit.register(flush)
+import lisn_sync
+client = lisn_sync.Lisn("token", base_url=sys.argv[1], max_retries=0)
+threading.Thread(target=work, daemon=True).start()
+jobs.put("first")
+jobs.join()
+""",
+        server.url,
+    )
+    assert printed == "first\nlast\n"
+
+
 def test_a_half_read_stream_is_closed_when_the_program_ends(server: Server) -> None:
     code = "import lisn_sync\nfrom lisn_sync import _bridge\n" + ENDINGS["a stream half read"]
     assert script(code).split() == ["closed"]
