@@ -26,6 +26,9 @@ import anyio._backends._asyncio
 from anyio.from_thread import BlockingPortal
 
 LEAVE = 1.0  # s in which open clients must have closed at the end of the program
+HALF_STARTED = (
+    5.0  # s that a fork waits for a loop that another thread starts, which takes a hundredth of that
+)
 _HAS_EVENTFD = sys.platform == "linux"
 
 
@@ -107,6 +110,8 @@ class Background:
 
     def _main(self) -> None:
         _here.is_ours = True
+        import encodings.idna  # noqa: F401 - aiohttp's first request would; why here, see Home.hold()
+
         try:
             # An empty context: Python 3.14 lets threads inherit that of whoever made the first call.
             contextvars.Context().run(
@@ -214,6 +219,18 @@ class Home:
                         background.stop_soon()
             return self.background
 
+    def hold(self) -> None:
+        """Before a fork: wait until no loop is half started.
+
+        What another thread is importing at a fork nobody ever finishes in the child, which would wait for it.
+        """
+        _here.holds = self._starting.acquire(timeout=HALF_STARTED)
+
+    def go_on(self) -> None:
+        """After a fork, in the parent."""
+        if _here.holds:
+            self._starting.release()
+
     def move(self) -> Background | None:
         """Begin anew, in a child; the parent's loop is handed out, to be kept and never touched."""
         inherited, self.background = self.background, None
@@ -230,7 +247,7 @@ def _keep_apart_after_forks(home: Home) -> None:
     def move() -> None:
         inherited.append(home.move())
 
-    os.register_at_fork(after_in_child=move)
+    os.register_at_fork(before=home.hold, after_in_parent=home.go_on, after_in_child=move)
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows

@@ -1396,6 +1396,7 @@ def test_a_child_can_call_although_another_thread_was_just_starting_the_loop() -
         from lisn_sync import _loop
         from lisn_sync._bridge import run
         async def give(value): return value
+        _loop.HALF_STARTED = 0.05
         holding, release = threading.Event(), threading.Event()
         def hold():
             with _loop.home._starting:
@@ -1412,3 +1413,32 @@ def test_a_child_can_call_although_another_thread_was_just_starting_the_loop() -
         thread.join()
         assert status == 0 and run(give, 1) == 1
     """)
+
+
+@needs_fork
+def test_a_fork_waits_for_a_loop_that_is_half_started(tmp_path: Path) -> None:
+    # Its thread imports uvloop, here something slower. A module that nobody goes on importing hangs the child.
+    (tmp_path / "slow.py").write_text("import time, __main__; __main__.entered.set(); time.sleep(0.3)")
+    script("""
+        import os, signal, sys, threading, warnings
+        warnings.simplefilter("ignore", DeprecationWarning)
+        from lisn_sync import _loop
+        from lisn_sync._bridge import run
+        async def give(value): return value
+        entered = threading.Event()
+        sys.path.insert(0, sys.argv[1])
+        def has_uvloop():
+            import slow
+            return False
+        _loop._has_uvloop = has_uvloop
+        thread = threading.Thread(target=run, args=(give, 1))
+        thread.start()
+        entered.wait()
+        pid = os.fork()
+        if not pid:
+            signal.alarm(10)
+            os._exit(0 if run(give, 1) == 1 else 1)
+        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        thread.join()
+        assert status == 0 and run(give, 1) == 1, status
+    """, str(tmp_path))  # fmt: skip
