@@ -49,10 +49,11 @@ def on_exit(server):
     server.calling.join()
 """
 SAY_WHO = """
+import os
 control_socket_disable = True  # it would be one file in the home directory for all programs; 23 knows of none
 
 def post_request(worker, request, environ, response):
-    print("answered by", worker.pid, flush=True)
+    os.write(1, b"answered by %d\\n" % worker.pid)  # in one piece, unlike print: others write at the same time
 """
 
 
