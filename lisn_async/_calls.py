@@ -248,15 +248,23 @@ class Calls:
         return tried
 
     async def aclose(self) -> None:
-        """Close the connections."""
+        """Close the connections, and refuse requests from now on."""
         await self.transport.aclose()
+        await self._rest_permits()
+
+    async def rest(self) -> None:
+        """Close the connections; whoever calls later gets others."""
+        await self.transport.rest()
+        await self._rest_permits()
+
+    async def _rest_permits(self) -> None:
         if self.traffic.permits is not None:
             await self.traffic.permits.aclose()
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(
-            "a Lisn client cannot be pickled or deep-copied: it holds the API token and live connections;"
-            " make one in each worker (at import, say), and pass it specs and ids"
+            "a client cannot be pickled or deep-copied: it holds the API token and open connections; every process"
+            " makes its own, best when the module is imported, and is passed specs and ids"
         )
 
     def pause_left(self) -> float:

@@ -231,9 +231,13 @@ class Transport:
         return self._users <= 0
 
     async def aclose(self) -> None:
-        """Close the session of the running loop, and ask every other loop to close its own."""
+        """Close, and refuse requests from now on."""
         self._closed = True
         self._users = 0
+        await self.rest()
+
+    async def rest(self) -> None:
+        """Close the session of the running loop, and ask every other loop to close its own."""
         here = asyncio.get_running_loop()
         pools, self._pools = self._pools, {}
         for loop, pool in pools.items():
@@ -303,17 +307,24 @@ def _keep_buffers_on_the_heap() -> None:
     bytes(LARGE_BLOCK)
 
 
+_open: set[aiohttp.ClientSession] = set()
+"""Until their keepers have closed them. When the collector finds a dropped client in a cycle it ends the keeper, which
+closes the session; it would also end the session itself, which then complains on stderr."""
+
+
 def _start_closing(loop: asyncio.AbstractEventLoop, keeper: AsyncGenerator[None, None]) -> None:
     loop.create_task(keeper.aclose())
 
 
 async def _keep(session: aiohttp.ClientSession, limits: Limits) -> AsyncGenerator[None, None]:
+    _open.add(session)
     try:
         yield
     finally:
         with contextlib.suppress(TimeoutError):  # a peer that stopped reading would hold it up for ever
             async with asyncio.timeout(CLOSING):
                 await session.close()
+        _open.discard(session)
         limits.rest()
 
 
@@ -382,6 +393,8 @@ def _park_after_fork(parked: list[object]) -> None:
     for transport in list(_live):
         parked.append(transport._pools)
         transport._pools = {}
+    parked.append(set(_open))
+    _open.clear()
 
 
 if hasattr(os, "register_at_fork"):

@@ -149,6 +149,10 @@ class AsyncLisn:
         if self._calls.transport.leave():
             await self._calls.aclose()
 
+    async def _rest(self) -> None:
+        """Close the connections at the end of a program; who calls even later gets others."""
+        await self._calls.rest()
+
     def __repr__(self) -> str:
         # A crash reporter may show one that could not be made.
         shown = f"base_url={self.base_url!r}" if hasattr(self, "assistants") else "not set up"

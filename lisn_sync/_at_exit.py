@@ -10,11 +10,9 @@ from functools import partial
 from typing import Any, TypeVar
 
 from ._calls import Call
-from ._loop import home
+from ._loop import LEAVE, Background, home
 
 C = TypeVar("C")
-
-LEAVE = 1.0  # s in which open clients must have closed
 
 
 def adopt(core: C, close: Callable[[C], Coroutine[Any, Any, None]]) -> C:
@@ -26,16 +24,29 @@ def adopt(core: C, close: Callable[[C], Coroutine[Any, Any, None]]) -> C:
 def _leave() -> None:
     """Close what is open, through the loop; leave the loop running.
 
-    Stopped, it would make Python 3.12 print "can't create new thread at interpreter shutdown".
+    Stopped, it would make Python 3.12 print "can't create new thread at interpreter shutdown". A handler that was
+    registered before this one may still call: each such call gets a loop of its own, which closes what it opened.
     """
-    background = home.background
-    if background is None or not background.is_alive() or background.is_current():
-        return
+    home.is_over = True
+    background, home.background = home.background, None
+    if background is not None and background.is_alive() and not background.is_current():
+        _close_through(background)
+        background.leave_behind()
+    home.has_left.set()
+
+
+def _close_through(background: Background) -> None:
     cores = [core for reference in reversed(home.closers.keyrefs()) if (core := reference()) is not None]
     closing = Call(background)
+    hand_over, background.hand_over = background.hand_over, _drop
     with contextlib.suppress(BaseException):
-        closing.start(_close_all, (closing, [partial(home.closers[core], core) for core in cores]), {})
+        closers = [partial(home.closers[core], core) for core in cores]
+        hand_over(closing._begin, _close_all, (closing, closers), {})
         closing.sleep(LEAVE)
+
+
+def _drop(*_: object) -> None:
+    """For a daemon thread that calls in this very moment: it waits, and most likely ends with the program."""
 
 
 async def _close_all(closing: Call, closers: list[Callable[[], Coroutine[Any, Any, None]]]) -> None:

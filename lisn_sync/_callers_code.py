@@ -109,7 +109,11 @@ class _SizedItems(_Items[T]):
 
 
 def callback_of(callback: Callable[P, None] | None) -> Callable[P, None] | None:
-    """The caller's callback as the core calls it: it runs in the caller's thread, soon after, in order."""
+    """The caller's callback as the core calls it: it runs in the caller's thread, soon after, in order.
+
+    What it raises ends a stream at once. In any other call the core gets it from `await callback.told()`, and adds
+    what has been done so far.
+    """
     return _Callback(callback) if callable(callback) else callback
 
 
@@ -119,3 +123,6 @@ class _Callback(AtCaller, Generic[P]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> None:
         self.call.report(partial(self._callback, *args, **kwargs))
+
+    async def told(self) -> None:
+        await self.call.told()

@@ -14,6 +14,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ._loop import Background
@@ -38,6 +39,8 @@ class Call:
     ``done`` is set by the loop's thread, once, before the latch is released for the last time. The arguments
     are not kept here: the caller's frame holds them longest, so its generators are also freed in its thread.
     """
+
+    _report_error: Exception | None = None
 
     def __init__(self, background: Background) -> None:
         self.background = background
@@ -97,6 +100,13 @@ class Call:
         if not self.done:
             self.background.post(self._cancel)
 
+    def _tell(self, errand: Callable[[], None]) -> None:
+        if self._report_error is None:
+            try:
+                errand()
+            except Exception as error:  # noqa: BLE001 - `told` raises it
+                self._report_error = error.with_traceback(outside(error.__traceback__))
+
     def _is_over(self) -> bool:
         """Whether nothing more will come; on the way, do what the loop asks this thread to do."""
         done = self.done  # read before the errands: none is added after it was set
@@ -114,23 +124,42 @@ class Call:
 
     def report(self, errand: Callable[[], None]) -> None:
         """Have the caller's thread run something, in order with what it is given."""
-        self.ask(errand)
+        self.ask(partial(self._tell, errand))
+
+    async def told(self) -> None:
+        """Wait until all reports have been run; raise what the first to fail raised."""
+        reached = self.background.loop.create_future()
+        self.ask(partial(self.background.post, _reach, reached))
+        await reached
+        error, self._report_error = self._report_error, None
+        try:
+            if error is not None:
+                raise error
+        finally:
+            del error
 
     def leave(self) -> asyncio.Task[None] | None:
         """The program ends. A daemon thread waits for this call: it ends too, without waking up to an error."""
         self._is_forsaken = True
-        return None
+        self._cancel()  # else it would go on, and open what nobody closes any more
+        return self._task
 
     def _begin(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if self.done:  # cancelled before it was begun: the caller was interrupted while it handed this over
             return
         if (sniffio := sys.modules.get("sniffio")) is not None:
-            sniffio.current_async_library_cvar.set(
-                "asyncio"
-            )  # the context may say "trio"; this is a copy of it
-        self._task = self.background.loop.create_task(self._carry(func, args, kwargs))
-        self.background.calls.add(self)  # asyncio itself holds its tasks weakly
-        self._task.add_done_callback(self._settle)
+            try:  # noqa: SIM105 - that is for every call
+                # The context may say "trio"; this is in a copy of it.
+                sniffio.current_async_library_cvar.set("asyncio")
+            except AttributeError:  # another thread is just importing it
+                pass
+        try:
+            self._task = self.background.loop.create_task(self._carry(func, args, kwargs))
+            self.background.calls.add(self)  # asyncio itself holds its tasks weakly
+            self._task.add_done_callback(self._settle)
+        except Exception as error:  # noqa: BLE001 - else nobody would tell the caller, who waits
+            self.error = error
+            self._finish()
 
     async def _carry(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Run the coroutine and keep its outcome: an error never reaches asyncio, which would die of SystemExit."""
@@ -268,6 +297,11 @@ class AtCaller:
     """Something of the caller's that the core uses on the loop, and that runs in the caller's thread."""
 
     call: Call
+
+
+def _reach(reached: asyncio.Future[None]) -> None:
+    if not reached.done():  # cancelled meanwhile
+        reached.set_result(None)
 
 
 def crossing(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[AtCaller]:

@@ -25,11 +25,22 @@ import anyio
 import anyio._backends._asyncio
 from anyio.from_thread import BlockingPortal
 
+LEAVE = 1.0  # s in which open clients must have closed at the end of the program
+HALF_STARTED = (
+    5.0  # s that a fork waits for a loop that another thread starts, which takes a hundredth of that
+)
 _HAS_EVENTFD = sys.platform == "linux"
 
 
+_here = threading.local()  # what is known of the current thread
+OWN_LOOP = (
+    "lisn_sync was called in the thread of its own event loop, where the call would wait for itself;"
+    " code that runs on that loop must use lisn_async"
+)
+
+
 class TooLate(RuntimeError):
-    """No more threads are started: the interpreter is shutting down. A last `close()` must still do."""
+    """No more threads are started, or used: the interpreter is shutting down. A last `close()` must still do."""
 
 
 class Underway(Protocol):
@@ -77,6 +88,10 @@ class Background:
     def is_alive(self) -> bool:
         return self._is_open and self._thread.is_alive()  # the thread is not, in a child
 
+    def leave_behind(self) -> None:
+        """For the end of the program: whoever still waits for it is told, should there be time for that."""
+        self._is_open = False
+
     def is_current(self) -> bool:
         return self._thread.ident == threading.get_ident()
 
@@ -94,6 +109,9 @@ class Background:
             self._ready.release()
 
     def _main(self) -> None:
+        _here.is_ours = True
+        import encodings.idna  # noqa: F401 - aiohttp's first request would; why here, see Home.hold()
+
         try:
             # An empty context: Python 3.14 lets threads inherit that of whoever made the first call.
             contextvars.Context().run(
@@ -128,12 +146,15 @@ class Background:
 class _Inbox:
     """What other threads hand over to the loop: `call_soon_threadsafe` for 6 % less of the CPU of a short call.
 
-    asyncio's own writes to a socket and reads it twice. This descriptor is never closed: a thread that comes too
-    late would write to whatever has its number by then.
+    asyncio's own writes to a socket and reads it twice. The descriptor lives as long as this object, not as its
+    loop: a thread that comes too late would write to whatever has its number by then.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        weakref.finalize(
+            self, os.close, self._bell
+        ).atexit = False  # daemon threads ring it until the very end
         self._items: deque[tuple[contextvars.Context, Callable[..., object], tuple[object, ...]]] = deque()
         loop.add_reader(self._bell, self._take)
 
@@ -143,9 +164,14 @@ class _Inbox:
 
     def _take(self) -> None:
         os.eventfd_read(self._bell)
-        while self._items:
-            context, func, args = self._items.popleft()
-            context.run(func, *args)
+        try:
+            while self._items:
+                context, func, args = self._items.popleft()
+                context.run(func, *args)
+        except BaseException:
+            if self._items:  # no bell will ring for what was handed over already
+                os.eventfd_write(self._bell, 1)
+            raise
 
 
 def _has_uvloop() -> bool:
@@ -161,34 +187,54 @@ class Home:
 
     def __init__(self) -> None:
         self.background: Background | None = None
+        self.is_over = False
+        self.has_left = threading.Event()  # what was open has been closed
         self.closers: weakref.WeakKeyDictionary[Any, Callable[[Any], Coroutine[Any, Any, None]]]
         self.closers = weakref.WeakKeyDictionary()
-        self._starting = threading.Lock()
+        self._starting = threading.RLock()  # a signal handler may call while its thread starts the loop
 
     def background_now(self) -> Background:
         background = self.background
         if background is not None and background.is_alive():
             if background.is_current():
-                raise RuntimeError(
-                    "lisn_sync was called in the thread of its own event loop, where the call would wait for itself;"
-                    " code that runs on that loop must use lisn_async"
-                )
+                raise RuntimeError(OWN_LOOP)
             return background
+        if self.is_over:
+            self.has_left.wait(LEAVE)
+            raise TooLate("the program is ending")
+        if hasattr(
+            _here, "is_ours"
+        ):  # in the middle of a start: some `__del__` that the collector came across
+            raise RuntimeError(OWN_LOOP)
         with self._starting:
             if self.background is None or not self.background.is_alive():
                 background = Background()
                 try:
                     background.start()
-                    self.background = background
-                except BaseException:
-                    background.stop_soon()
-                    raise
+                    if self.background is None or not self.background.is_alive():
+                        self.background = background
+                finally:
+                    # Interrupted, or one too many: a signal handler called, and started another.
+                    if self.background is not background:
+                        background.stop_soon()
             return self.background
+
+    def hold(self) -> None:
+        """Before a fork: wait until no loop is half started.
+
+        What another thread is importing at a fork nobody ever finishes in the child, which would wait for it.
+        """
+        _here.holds = self._starting.acquire(timeout=HALF_STARTED)
+
+    def go_on(self) -> None:
+        """After a fork, in the parent."""
+        if _here.holds:
+            self._starting.release()
 
     def move(self) -> Background | None:
         """Begin anew, in a child; the parent's loop is handed out, to be kept and never touched."""
         inherited, self.background = self.background, None
-        self._starting = threading.Lock()  # the old one may be held by a thread that is not here
+        self._starting = threading.RLock()  # the old one may be held by a thread that is not here
         return inherited
 
 
@@ -201,7 +247,7 @@ def _keep_apart_after_forks(home: Home) -> None:
     def move() -> None:
         inherited.append(home.move())
 
-    os.register_at_fork(after_in_child=move)
+    os.register_at_fork(before=home.hold, after_in_parent=home.go_on, after_in_child=move)
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows

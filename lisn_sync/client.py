@@ -103,7 +103,7 @@ class Lisn:
         )
 
     def _use(self, core: AsyncLisn) -> Self:
-        self._core = adopt(core, AsyncLisn.aclose)
+        self._core = adopt(core, AsyncLisn._rest)
         self.assistants = Assistants(core.assistants)
         return self
 

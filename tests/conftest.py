@@ -17,7 +17,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 pytest_plugins = [
-    f"tests.fix_{name}" for name in ("canned", "cli", "clock", "redis", "surface", "wire", "tls")
+    f"tests.fix_{name}" for name in ("canned", "cli", "clock", "redis", "surface", "sync", "wire", "tls")
 ]
 
 SALES: dict[str, Any] = {

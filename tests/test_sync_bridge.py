@@ -10,11 +10,8 @@ import asyncio
 import contextlib
 import contextvars
 import gc
-import json
 import os
-import re
 import signal
-import ssl
 import subprocess
 import sys
 import textwrap
@@ -22,11 +19,11 @@ import threading
 import time
 import traceback
 import weakref
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from itertools import chain
 from pathlib import Path
+from types import ModuleType
 from typing import Any
-from urllib.request import urlopen
 
 import anyio.lowlevel
 import pytest
@@ -35,138 +32,16 @@ import lisn_sync
 from lisn_async._secrets import hide
 from lisn_sync import _callers_code, _calls, _loop
 from lisn_sync._bridge import callback_of, items_of, run, stream
+from tests.fix_sync import Server, script, without_slowness
 
 ROOT = Path(__file__).resolve().parent.parent
 OURS = str(ROOT / "lisn_sync")
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+INTERRUPTS = int(os.environ.get("LISN_TEST_INTERRUPTS", "1000"))
+"""Of a storm. Ten thousand, by hand: LISN_TEST_INTERRUPTS=10000 pytest tests/test_sync_bridge.py -k storm --timeout 0"""
+
 both_loops = pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
-
-
-def script(
-    code: str, *arguments: str, loop: str = "asyncio", seconds: float = 30, silent: bool = True
-) -> str:
-    """What a program prints that must end with status 0 and, unless told otherwise, without a word on stderr."""
-    if loop == "uvloop":
-        pytest.importorskip("uvloop")
-    without = "import sys; sys.modules['uvloop'] = None\n" if loop == "asyncio" else ""
-    done = subprocess.run(
-        [sys.executable, "-X", "dev", "-W", "error", "-c", without + textwrap.dedent(code), *arguments],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=seconds,
-        check=False,
-    )
-    errors = without_slowness(done.stderr) if silent else ""
-    assert (done.returncode, errors) == (0, ""), done.stderr + done.stdout
-    return done.stdout
-
-
-def without_slowness(errors: str) -> str:
-    """What asyncio's debug mode says when this machine is busy is no fault of the program."""
-    return "".join(line for line in errors.splitlines(True) if not re.match("Executing <.* took ", line))
-
-
-# --- a server that says what became of each request ------------------------------------------------------------
-
-SERVER = """
-import asyncio, json, ssl, sys
-from aiohttp import web
-
-seen = {"begun": 0, "cancelled": 0, "open": 0}
-ports = []
-
-async def slow(request):
-    seen["begun"] += 1
-    try:
-        await asyncio.sleep(60)
-    except asyncio.CancelledError:
-        seen["cancelled"] += 1
-        raise
-
-async def quick(request):
-    ports.append(request.transport.get_extra_info("peername")[1])
-    return web.json_response({"id": request.match_info["id"], "name": "x"})
-
-async def tell(request):
-    return web.json_response({**seen, "ports": ports, "open": len(server.connections) - 1})
-
-app = web.Application()
-app.router.add_get("/v1/assistants/slow", slow)
-app.router.add_get("/v1/assistants/{id}", quick)
-app.router.add_get("/seen", tell)
-
-async def main(certificate):
-    global server
-    runner = web.AppRunner(app, handler_cancellation=True, keepalive_timeout=60)
-    await runner.setup()
-    server = runner.server
-    context = None
-    if certificate:
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        context.load_cert_chain(certificate)
-    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
-    plain = web.TCPSite(runner, "127.0.0.1", 0)
-    await plain.start()
-    print(*(address[1] for address in runner.addresses), flush=True)
-    await asyncio.sleep(300)
-
-asyncio.run(main(sys.argv[1]))
-"""
-
-
-class Server:
-    """A server in another process, so that a fork or a signal here does not reach it."""
-
-    def __init__(self, certificate: str = "") -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", SERVER, certificate], stdout=subprocess.PIPE, text=True
-        )
-        assert self.process.stdout is not None
-        port, self.plain = self.process.stdout.readline().split()
-        self.url = f"{'https' if certificate else 'http'}://127.0.0.1:{port}"
-
-    def seen(self) -> dict[str, Any]:
-        with urlopen(f"http://127.0.0.1:{self.plain}/seen", timeout=10) as reply:
-            found: dict[str, Any] = json.load(reply)
-            return found
-
-    def when(self, is_so: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-        """What was seen, as soon as it is so."""
-        until = time.monotonic() + 10
-        while not is_so(seen := self.seen()):
-            assert time.monotonic() < until, seen
-        return seen
-
-    def stop(self) -> None:
-        self.process.kill()
-        self.process.wait()
-        assert self.process.stdout is not None
-        self.process.stdout.close()
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    server = Server()
-    yield server
-    server.stop()
-
-
-@pytest.fixture(scope="session")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A certificate for 127.0.0.1 that signs itself, with its key."""
-    file = tmp_path_factory.mktemp("tls") / "both.pem"
-    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=test"
-    command += f" -addext subjectAltName=IP:127.0.0.1 -keyout {file} -out {file}.crt"
-    try:
-        subprocess.run(command.split(), check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError):
-        pytest.skip("there is no openssl here to make a certificate")
-    with file.open("a") as both:
-        both.write(Path(f"{file}.crt").read_text())
-    ssl.create_default_context(cafile=str(file))
-    return str(file)
 
 
 # --- calls --------------------------------------------------------------------------------------------------
@@ -205,6 +80,24 @@ def test_an_error_of_a_client_shows_two_frames_of_the_facade() -> None:
         with pytest.raises(lisn_sync.ValidationError) as caught:
             client.assistants.get("../x")
         assert frames_of_ours(caught.value) == ["get", "run"]
+
+
+@pytest.mark.parametrize("fault", ["404", "reset"])
+def test_an_error_of_the_service_shows_the_caller_s_line_then_at_most_four_frames_of_ours(fault: str) -> None:
+    # In a process of its own: a middleware adds frames, and so does OpenTelemetry where another test loaded it.
+    script("""
+        import sys, traceback, lisn_sync
+        with lisn_sync.Sandbox() as box, lisn_sync.Lisn(box.token, base_url=box.base_url, max_retries=0) as client:
+            box.faults = [int(sys.argv[1]) if sys.argv[1].isdigit() else sys.argv[1]]
+            try:
+                client.assistants.get("ast_x")
+            except lisn_sync.APIError as error:
+                frames = traceback.extract_tb(error.__traceback__)
+                assert [frame.name for frame in frames[:4]] == ["<module>", "get", "run", "get"], frames
+                assert len(frames) <= 5, frames
+            else:
+                raise AssertionError
+    """, fault)  # fmt: skip
 
 
 def test_every_file_of_the_bridge_is_known_to_what_trims_tracebacks() -> None:
@@ -374,6 +267,121 @@ def test_a_loop_that_dies_takes_its_calls_along_and_the_next_call_gets_another(l
                 raise AssertionError
             assert run(give, 1) == 1
     """, loop=loop, silent=False)  # fmt: skip
+
+
+@needs_fork
+@both_loops
+def test_a_loop_that_died_leaves_no_descriptor_behind(loop: str) -> None:
+    script("""
+        import asyncio, gc, os, threading
+        from lisn_sync import _loop
+        from lisn_sync._bridge import run
+
+        async def die(): raise SystemExit(3)
+        async def start():
+            task = asyncio.create_task(die())
+            await asyncio.sleep(60)
+        def once():
+            try:
+                run(start)
+            except BaseException:
+                pass
+            _loop.home.background._thread.join()
+        def descriptors():
+            gc.collect()
+            return len(os.listdir("/proc/self/fd"))
+
+        once()
+        before = descriptors()
+        for _ in range(10):
+            once()
+        assert descriptors() == before, (before, descriptors())
+    """, loop=loop, silent=False)  # fmt: skip
+
+
+@pytest.mark.skipif(not _loop._HAS_EVENTFD, reason="there is one queue here")
+def test_what_was_handed_over_along_with_something_that_raises_is_still_run() -> None:
+    background = _loop.home.background_now()
+    entered, leave, after = threading.Event(), threading.Event(), threading.Event()
+    told: list[object] = []
+
+    def hold() -> None:
+        entered.set()
+        leave.wait(10)
+
+    background.loop.set_exception_handler(lambda _, context: told.append(context["exception"]))
+    try:
+        background.hand_over(hold)
+        assert entered.wait(10)
+        background.hand_over(fail_at_once := lambda: 1 / 0)
+        background.hand_over(fail_at_once)
+        background.hand_over(after.set)  # its bell rings before the one that raises is met
+        leave.set()
+        assert after.wait(10)
+    finally:
+        run(asyncio.sleep, 0)
+        background.loop.set_exception_handler(None)
+    assert [type(error) for error in told] == [ZeroDivisionError, ZeroDivisionError]
+
+
+def test_a_call_that_cannot_begin_tells_its_caller(monkeypatch: pytest.MonkeyPatch) -> None:
+    run(give, 1)
+
+    def refuse(_: _calls.Call, func: Any, args: Any, kwargs: Any) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_calls.Call, "_carry", refuse)
+        with pytest.raises(MemoryError):
+            run(give, 1)
+    assert run(give, 1) == 1
+
+
+def test_a_call_works_while_another_thread_is_importing_sniffio(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sniffio", ModuleType("sniffio"))
+    assert run(give, 1) == 1
+
+
+def test_a_signal_handler_may_call_while_its_thread_starts_the_loop() -> None:
+    script("""
+        import _thread, os, signal, threading, time
+        from lisn_sync import _loop
+        from lisn_sync._bridge import run
+        async def give(value): return value
+        found = []
+        signal.signal(signal.SIGUSR1, lambda *_: found.append(run(give, "handler")))
+        class Interrupting:
+            def start_new_thread(self, *given):
+                _loop._thread = _thread
+                os.kill(os.getpid(), signal.SIGUSR1)
+                return _thread.start_new_thread(*given)
+        _loop._thread = Interrupting()
+        assert run(give, "program") == "program"
+        assert found == ["handler"]
+        until = time.monotonic() + 5
+        while threading.active_count() > 2 and time.monotonic() < until: time.sleep(0.001)
+        assert threading.active_count() == 2, threading.enumerate()  # one loop
+    """)
+
+
+def test_a_call_in_the_thread_of_a_loop_that_is_just_starting_is_refused_too() -> None:
+    # Whatever the collector finds in that thread: a `__del__` that closes a client, say.
+    script("""
+        from lisn_sync import _loop
+        from lisn_sync._bridge import run
+        async def give(value): return value
+        found = []
+        has_uvloop = _loop._has_uvloop
+        def collect():
+            try:
+                run(give, "too early")
+            except RuntimeError as error:
+                found.append(str(error))
+            return has_uvloop()
+        _loop._has_uvloop = collect
+        assert run(give, 1) == 1
+        assert found == [_loop.OWN_LOOP]
+    """)
 
 
 def test_sixteen_threads_that_call_first_start_one_loop() -> None:
@@ -553,7 +561,7 @@ def test_any_error_from_a_signal_handler_cancels_the_call_and_outlives_a_ctrl_c_
 
 @both_loops
 @pytest.mark.parametrize("again", ["once", "again and again"])
-def test_of_200_interrupts_at_random_moments_none_leaves_a_call_running(loop: str, again: str) -> None:
+def test_a_storm_of_interrupts_at_random_moments_leaves_no_call_running(loop: str, again: str) -> None:
     script("""
         import asyncio, random, signal, sys, time
         from lisn_sync import _loop
@@ -596,7 +604,7 @@ def test_of_200_interrupts_at_random_moments_none_leaves_a_call_running(loop: st
                 is_armed = False
 
         run(give, 1)
-        while caught < 200:
+        while caught < int(sys.argv[2]):
             try:
                 try:
                     calls_until_interrupted()
@@ -611,7 +619,7 @@ def test_of_200_interrupts_at_random_moments_none_leaves_a_call_running(loop: st
         while (running or background.calls) and time.monotonic() < until: time.sleep(0.01)
         assert not running and not background.calls, (running, background.calls)
         assert entered > 100, entered
-    """, again, loop=loop, seconds=60)  # fmt: skip
+    """, again, str(INTERRUPTS), loop=loop, seconds=60 + INTERRUPTS)  # fmt: skip
 
 
 def test_ctrl_c_during_the_first_call_leaves_no_thread_behind() -> None:
@@ -1021,21 +1029,57 @@ def test_every_report_has_arrived_when_the_call_returns() -> None:
     assert found == list(range(5000))
 
 
-def test_a_callback_that_raises_ends_the_call() -> None:
+def test_the_core_is_told_what_a_callback_raised_and_nothing_is_reported_after_it() -> None:
+    told = []
+
+    async def work(report: Any) -> str:
+        for number in range(5):
+            report(number)
+        try:
+            await report.told()
+        except KeyError as error:
+            assert [frame.name for frame in traceback.extract_tb(error.__traceback__)][-1] == "report"
+            await report.told()
+            return f"done so far, and {error}"
+        raise AssertionError
+
+    def report(number: int) -> None:
+        told.append(number)
+        if number == 2:
+            raise KeyError("mine")
+
+    assert run(work, callback_of(report)) == "done so far, and 'mine'"
+    assert told == [0, 1, 2]
+
+
+def test_a_callback_that_raises_ends_a_stream() -> None:
+    def report(item: int) -> None:
+        if item == 3:
+            raise KeyError("mine")
+
+    found = []
+    with pytest.raises(KeyError, match="mine"):
+        for number in stream(double, items_of(iter(range(40))), callback_of(report)):
+            found.append(number)  # noqa: PERF402
+    assert found == [0, 2, 4]
+
+
+def test_ctrl_c_in_a_callback_cancels_the_call() -> None:
     cancelled = []
 
     async def work(report: Any) -> None:
         report(1)
         try:
-            await asyncio.sleep(60)
+            await report.told()
         except asyncio.CancelledError:
             cancelled.append(True)
             raise
 
     def report(_: int) -> None:
-        raise KeyError("mine")
+        interrupt()
+        time.sleep(10)
 
-    with pytest.raises(KeyError, match="mine"):
+    with pytest.raises(KeyboardInterrupt):
         run(work, callback_of(report))
     assert cancelled == [True]
 
@@ -1070,6 +1114,23 @@ client.assistants.get('a1')
     "a thread in a call": """
 import threading, time
 threading.Thread(target=lambda: client.assistants.get('a1')).start()
+""",
+    "daemon threads that go on calling": """
+import threading
+started = threading.Barrier(9)
+def forever():
+    client.assistants.get('a1')
+    started.wait()
+    while True: client.assistants.get('a1')
+for _ in range(8): threading.Thread(target=forever, daemon=True).start()
+started.wait()
+""",
+    "sys.exit() in a thread": """
+import threading
+def leave():
+    client.assistants.get('a1')
+    sys.exit(3)
+threading.Thread(target=leave).start()
 """,
     "a stream half read": """
 async def numbers():
@@ -1114,18 +1175,116 @@ print("end", time.time(), flush=True)
     assert server.when(lambda seen: seen["open"] == 0)
 
 
+OTHER_ENDINGS = {
+    "an error": ("raise KeyError('mine')", 1, "KeyError: 'mine'"),
+    "an error in a with block": ("with client: raise KeyError('mine')", 1, "KeyError: 'mine'"),
+    "a status": ("sys.exit(3)", 3, ""),
+    "a status, with daemon threads in calls": (
+        """
+import threading
+for _ in range(4): threading.Thread(target=client.assistants.get, args=("slow",), daemon=True).start()
+sys.exit(3)
+""",
+        3,
+        "",
+    ),
+    "an error of a call": (
+        "client.assistants.get('no/such')",
+        1,
+        "lisn_async.errors.ValidationError: ",
+    ),
+}
+
+
+@pytest.mark.parametrize("ending", OTHER_ENDINGS)
+def test_a_program_that_fails_says_so_and_nothing_else(server: Server, ending: str) -> None:
+    code, status, last = OTHER_ENDINGS[ending]
+    program = "import sys, lisn_sync\nclient = lisn_sync.Lisn('token', base_url=sys.argv[1], max_retries=0)\n"
+    program += "client.assistants.get('a1')\n" + code
+    done = subprocess.run(
+        [sys.executable, "-X", "dev", "-W", "error", "-c", program, server.url],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    said = without_slowness(done.stderr)
+    assert (done.returncode, done.stdout) == (status, ""), said
+    assert said.count("Traceback") == (1 if last else 0), said
+    assert (said.splitlines() or [""])[-1].startswith(last) if last else said == "", said
+    server.when(lambda seen: seen["open"] == 0)
+
+
+@pytest.mark.parametrize("before", ["client.assistants.get('a1')", ""])
+def test_a_handler_older_than_the_import_may_call_at_exit(server: Server, before: str) -> None:
+    # Handlers run in reverse: what was open is closed by then, and whatever it opens must be closed after it.
+    printed = script(
+        f"""
+import atexit, sys
+atexit.register(lambda: print(client.assistants.get("last").id, flush=True))
+import lisn_sync
+client = lisn_sync.Lisn("token", base_url=sys.argv[1], max_retries=0)
+{before}
+""",
+        server.url,
+    )
+    assert printed == "last\n"
+    server.when(lambda seen: seen["open"] == 0)
+
+
+def test_a_handler_older_than_the_import_may_wait_for_a_daemon_thread_that_calls(server: Server) -> None:
+    # As loggers and queues do that are emptied by a thread.
+    printed = script(
+        """
+import atexit, queue, sys, threading
+jobs = queue.Queue()
+def work():
+    while True:
+        print(client.assistants.get(jobs.get()).id, flush=True)
+        jobs.task_done()
+def flush():
+    jobs.put("last")
+    jobs.join()
+atexit.register(flush)
+import lisn_sync
+client = lisn_sync.Lisn("token", base_url=sys.argv[1], max_retries=0)
+threading.Thread(target=work, daemon=True).start()
+jobs.put("first")
+jobs.join()
+""",
+        server.url,
+    )
+    assert printed == "first\nlast\n"
+
+
 def test_a_half_read_stream_is_closed_when_the_program_ends(server: Server) -> None:
     code = "import lisn_sync\nfrom lisn_sync import _bridge\n" + ENDINGS["a stream half read"]
     assert script(code).split() == ["closed"]
 
 
-def test_a_client_that_is_dropped_closes_its_connection(server: Server) -> None:
-    client = lisn_sync.Lisn("token", base_url=server.url)
-    client.assistants.get("a1")
-    assert server.seen()["open"] == 1
-    del client
-    gc.collect()
-    server.when(lambda seen: seen["open"] == 0)
+@both_loops
+@pytest.mark.parametrize("way", ["at once", "by the collector"])
+def test_a_client_that_is_dropped_closes_its_connection_in_silence(
+    server: Server, way: str, loop: str
+) -> None:
+    script("""
+        import gc, json, sys, time, lisn_sync
+        from urllib.request import urlopen
+
+        def use():
+            client = lisn_sync.Lisn("token", base_url=sys.argv[1])
+            client.assistants.get("a1")
+            if sys.argv[2] == "by the collector":
+                client.me = client
+        for _ in range(3):
+            use()
+            gc.collect()
+        until = time.monotonic() + 10
+        while json.load(urlopen(sys.argv[1] + "/seen"))["open"]:
+            assert time.monotonic() < until
+            time.sleep(0.01)
+    """, server.url, way, loop=loop)  # fmt: skip
 
 
 # --- forks --------------------------------------------------------------------------------------------------------
@@ -1240,6 +1399,7 @@ def test_a_child_can_call_although_another_thread_was_just_starting_the_loop() -
         from lisn_sync import _loop
         from lisn_sync._bridge import run
         async def give(value): return value
+        _loop.HALF_STARTED = 0.05
         holding, release = threading.Event(), threading.Event()
         def hold():
             with _loop.home._starting:
@@ -1256,3 +1416,32 @@ def test_a_child_can_call_although_another_thread_was_just_starting_the_loop() -
         thread.join()
         assert status == 0 and run(give, 1) == 1
     """)
+
+
+@needs_fork
+def test_a_fork_waits_for_a_loop_that_is_half_started(tmp_path: Path) -> None:
+    # Its thread imports uvloop, here something slower. A module that nobody goes on importing hangs the child.
+    (tmp_path / "slow.py").write_text("import time, __main__; __main__.entered.set(); time.sleep(0.3)")
+    script("""
+        import os, signal, sys, threading, warnings
+        warnings.simplefilter("ignore", DeprecationWarning)
+        from lisn_sync import _loop
+        from lisn_sync._bridge import run
+        async def give(value): return value
+        entered = threading.Event()
+        sys.path.insert(0, sys.argv[1])
+        def has_uvloop():
+            import slow
+            return False
+        _loop._has_uvloop = has_uvloop
+        thread = threading.Thread(target=run, args=(give, 1))
+        thread.start()
+        entered.wait()
+        pid = os.fork()
+        if not pid:
+            signal.alarm(10)
+            os._exit(0 if run(give, 1) == 1 else 1)
+        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        thread.join()
+        assert status == 0 and run(give, 1) == 1, status
+    """, str(tmp_path))  # fmt: skip

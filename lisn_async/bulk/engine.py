@@ -65,7 +65,9 @@ async def _collect(run: Run, source: Source) -> BulkResult:
                 outcomes += batch
                 for outcome in batch:
                     run.report(outcome)
+                await run.told()
             run.report_audit()
+            await run.told()
         except JournalError:
             raise  # what was made stands in the journal
         except Exception as error:  # noqa: BLE001 - whatever it was, what has been made must not be lost

@@ -141,6 +141,12 @@ class Run:
         if self.audit.surplus and self._options.on_progress is not None:
             self._tell_progress(self._options.on_progress)
 
+    async def told(self) -> None:
+        """Wait for an `on_progress` that runs elsewhere, as that of the sync package does; raise what it raised."""
+        wait = getattr(self._options.on_progress, "told", None)
+        if wait is not None:
+            await wait()
+
     def _tell_progress(self, on_progress: Progress) -> None:
         on_progress(
             BulkProgress(

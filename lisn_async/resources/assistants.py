@@ -226,7 +226,7 @@ class AsyncAssistants:
 
         Raises `ConfigurationError` for options out of range, `JournalError` if the journal is damaged,
         in use or of another job, `APIError` if the first listing fails, and `BulkError`, which carries
-        the result so far, if the input itself raises.
+        the result so far, if the input itself or `on_progress` raises.
         """
         specs = hide(specs)
         from ..bulk import engine, options  # here: most programs never make many

@@ -31,7 +31,7 @@ DROPPED = {("AsyncLisn", "session")}  # an aiohttp session belongs to a loop tha
 SHOWN = {
     ("Sandbox", "token")
 }  # sounds like a secret and is none; the others are hidden as the source hides them
-CLOSED_AT_EXIT = {"AsyncLisn": "aclose", "Sandbox": "stop"}
+CLOSED_AT_EXIT = {"AsyncLisn": "_rest", "Sandbox": "stop"}
 FRONT_DOOR, OPENED = "_front_door", "opened_when_asked"  # what the package is opened with
 BEHIND_DOORS = {"Sandbox"}  # in the package itself too: `with lisn_sync.Sandbox() as box`
 HELD = "Caller"  # a class whose __init__ takes one is reached through a client, and the facade's wraps the core's

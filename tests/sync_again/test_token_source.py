@@ -1,0 +1,3 @@
+from .conftest import again
+
+globals().update(again("token_source"))
