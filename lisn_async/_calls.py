@@ -187,12 +187,12 @@ class Calls:
     def _middleware(self) -> CallNext | None:
         """What a call passes through. Our own tracing joins it once something has loaded OpenTelemetry."""
         if self._may_trace and "opentelemetry.trace" in sys.modules:
-            from .contrib.opentelemetry import Tracing
+            from .contrib.opentelemetry import Tracing, shared
 
             self._may_trace = False
             given = self.settings.middleware
             if not any(isinstance(one, Tracing) for one in given):
-                self._chain = chain([Tracing(), *given])
+                self._chain = chain([shared(), *given])
         return self._chain
 
     def _shown(

@@ -1,1 +1,1 @@
-"""What joins the SDK with other libraries. Each module needs the one it is named after."""
+"""What joins the SDK with other libraries. Nothing here is imported until it is asked for."""

@@ -12,6 +12,7 @@ aiohttp itself add a span for each of them below ours.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from time import perf_counter
 from typing import Any
 from urllib.parse import urlsplit
@@ -104,6 +105,12 @@ class Tracing:
         resends = found.get("lisn.attempts", 0) - request.attempt + (request.attempt > 1)
         if resends > 0:
             self._resends.add(resends, measured)
+
+
+@cache
+def shared() -> Tracing:
+    """The one of all clients that were given none: it makes its instruments once."""
+    return Tracing()
 
 
 _MEASURED = ("http.response.status_code", "error.type")

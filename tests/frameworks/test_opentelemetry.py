@@ -282,7 +282,12 @@ GLOBAL = """
             await client.assistants.list()
             await client.with_options(timeout=9).assistants.list()
 
+    made = []
+    from lisn_async.contrib import opentelemetry as ours
+    begin = ours.Tracing.__init__
+    ours.Tracing.__init__ = lambda self: (made.append(self), begin(self))[1]
     asyncio.run(main())
+    assert len(made) == 1, "instruments are made once"
     print(json.dumps([span.name for span in exporter.get_finished_spans()]))
 """
 

@@ -1,0 +1,211 @@
+"""The recipes of async backends as they stand, each under its real server in a process of its own.
+
+Callers are sockets, and hang up by closing them, with FIN and with RST. What became of it is told by the sandbox,
+by a relay in between, which sees the backend's connections from outside, and by the backend's process itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import signal
+from collections.abc import AsyncIterator
+from typing import Any
+
+import attrs
+import pytest
+
+from lisn_async.sandbox import Sandbox
+
+from .conftest import MISHAPS, Start, needs
+from .fix_backends import Backend, Caller, Relay, backend, to_create, without_sockets
+
+UVICORN = ("--port", "0", "--timeout-graceful-shutdown", "0")
+# In this process, not in one of its own; connections without a request end after a second, not after five.
+HYPERCORN = ("--bind", "127.0.0.1:0", "--graceful-timeout", "0", "--workers", "0", "--keep-alive", "1")
+LEFT_OPEN = re.compile("Unclosed|ResourceWarning|never awaited|was destroyed")
+
+
+@attrs.frozen
+class Case:
+    """A recipe and the server it runs under."""
+
+    command: tuple[str, ...]
+    status: int
+    """The exit status after SIGTERM: uvicorn raises the signal again once it is done, the others end with 0."""
+    keeps_connections: bool = False
+    """Whether idle connections to Lisn stay open as long as the application's own session pleases."""
+
+
+def case(*command: str, status: int, packages: tuple[str, ...], **more: Any) -> Any:
+    recipe = re.search(r"(\w+)_app", " ".join(command))
+    assert recipe is not None
+    server = "aiohttp" if command[0].endswith(".py") else command[0]
+    return pytest.param(
+        Case(command, status, **more),
+        id=f"{recipe[1]}-{server}",
+        marks=[needs(*packages), pytest.mark.timeout(180)],
+    )
+
+
+CASES = [
+    case("uvicorn", "fastapi_app:app", *UVICORN, status=-signal.SIGTERM, packages=("fastapi", "uvicorn")),
+    case("hypercorn", "fastapi_app:app", *HYPERCORN, status=0, packages=("fastapi", "hypercorn")),
+    case(
+        "uvicorn", "starlette_app:app", *UVICORN, "--loop", "asyncio", "--http", "h11",
+        status=-signal.SIGTERM, packages=("starlette", "uvicorn"),
+    ),
+    case("uvicorn", "litestar_app:app", *UVICORN, status=-signal.SIGTERM, packages=("litestar", "uvicorn")),
+    case("hypercorn", "quart_app:app", *HYPERCORN, status=0, packages=("quart", "hypercorn")),
+    case("uvicorn", "quart_app:app", *UVICORN, status=-signal.SIGTERM, packages=("quart", "uvicorn")),
+    case("uvicorn", "django_asgi_app:app", *UVICORN, status=-signal.SIGTERM, packages=("django", "uvicorn")),
+    case("hypercorn", "django_asgi_app:app", *HYPERCORN, status=0, packages=("django", "hypercorn")),
+    case("recipes/aiohttp_web_app.py", status=0, packages=("aiohttp",)),
+    case("recipes/aiohttp_web_shared_session_app.py", status=0, packages=("aiohttp",), keeps_connections=True),
+]  # fmt: skip
+
+
+@pytest.fixture
+async def relay(lisn_sandbox: Sandbox) -> AsyncIterator[Relay]:
+    async with Relay(lisn_sandbox).listening() as relay:
+        yield relay
+
+
+@pytest.fixture(params=CASES)
+def run(request: pytest.FixtureRequest) -> Case:
+    return request.param  # type: ignore[no-any-return]
+
+
+@pytest.fixture
+async def running(run: Case, start: Start, relay: Relay) -> AsyncIterator[Backend]:
+    async with backend(start, *run.command, box=relay, PORT="0") as backend_:
+        yield backend_
+
+
+async def test_200_callers_of_whom_one_in_ten_hangs_up_midway_leave_nothing_behind(
+    run: Case, running: Backend, relay: Relay, lisn_sandbox: Sandbox
+) -> None:
+    box = lisn_sandbox
+    await (await running.create("warm-up")).reply()
+    at_rest = without_sockets(await running.until(lambda report: set(report["peers"]) <= {str(relay.port)}))
+    assert at_rest["free"] == [100]
+
+    # Ten hang in the sandbox, ninety wait for replies that the relay holds back, a hundred for a slot.
+    box.faults = [{"do": "hang", "operation": "create", "times": 10}]
+    relay.gate.clear()
+    hanging = [await running.create(f"hanging {number}") for number in range(10)]
+    await box.received(11)
+    stayers = [await running.create(f"stayer {number}") for number in range(90)]
+    await box.received(101)
+    waiting = [await running.create(f"waiting {number}") for number in range(10)]
+    stayers += [await running.create(f"stayer {number}") for number in range(90, 180)]
+    await running.until(lambda report: report["waiting"] == [100])
+    assert len(relay.open) == 100
+
+    # First those who wait: else one of them may be given a slot that another has left, before it is seen to leave.
+    for number, leaver in enumerate(waiting):
+        leaver.hang_up(rudely=number % 2 == 0)
+    await running.until(lambda report: report["waiting"] == [90])
+    for number, leaver in enumerate(hanging):
+        leaver.hang_up(rudely=number % 2 == 0)
+    left = await box.aborted(10)
+    assert {request.json()["name"] for request in left} == {f"hanging {number}" for number in range(10)}
+    await running.until(lambda report: report["waiting"] == [80])  # ten have the slots of those who left
+
+    relay.gate.set()
+    replies = await asyncio.gather(*(stayer.json() for stayer in stayers))
+    assert {status for status, _ in replies} <= {200, 201}
+    made = {
+        assistant["id"]: assistant["name"] for assistant in box.assistants() if assistant["name"] != "warm-up"
+    }
+    assert {reply["id"] for _, reply in replies} == set(made)
+    assert sorted(made.values()) == sorted(f"stayer {number}" for number in range(180))
+    assert len(box.seen) == 191  # those who left while they waited for a slot sent nothing
+
+    def is_at_rest(report: dict[str, Any]) -> bool:
+        to_lisn = report["peers"].pop(str(relay.port), 0)
+        is_let_go = to_lisn == len(relay.open) <= (100 if run.keeps_connections else 0)
+        return without_sockets(report) == at_rest and not report["peers"] and is_let_go
+
+    await running.until(is_at_rest)
+    assert (await running.stop())[0] == run.status
+    await relay.deserted()
+    assert not MISHAPS.search(running.program.log), running.program.log
+
+
+async def test_sigterm_with_requests_in_flight_ends_the_process_within_a_second(
+    run: Case, running: Backend, relay: Relay, lisn_sandbox: Sandbox
+) -> None:
+    lisn_sandbox.faults = [{"do": "hang", "operation": "create", "times": None}]
+    callers = [await running.create(f"in flight {number}") for number in range(20)]
+    await lisn_sandbox.received(20)
+    status, seconds = await running.stop()
+    print(f"{seconds:.2f} s")
+    assert (status, seconds < 1) == (run.status, True), seconds
+    assert len(await lisn_sandbox.aborted(20)) == 20
+    assert lisn_sandbox.assistants() == []
+    # Where the signal itself ends the process, nothing is said; elsewhere the loop, and with it the client, was closed.
+    assert running.last_words() == ([] if status == -signal.SIGTERM else [{"open sessions": 0}])
+    # Servers log the requests that they cancelled, with a traceback each. What is left open is another matter.
+    assert not LEFT_OPEN.search(running.program.log), running.program.log
+    for caller in callers:
+        caller.hang_up()
+
+
+@pytest.mark.parametrize("recipe", ["fastapi", "django_asgi"])
+@needs("fastapi", "django", "uvicorn")
+async def test_ctrl_c_closes_the_client_with_or_without_a_lifespan(
+    recipe: str, start: Start, relay: Relay, lisn_sandbox: Sandbox
+) -> None:
+    async with backend(start, "uvicorn", f"{recipe}_app:app", *UVICORN, box=relay) as running:
+        lisn_sandbox.faults = [{"do": "hang", "operation": "create", "times": None}]
+        callers = [await running.create(f"in flight {number}") for number in range(20)]
+        await lisn_sandbox.received(20)
+        assert (await running.stop(signal.SIGINT))[0] == 0
+        assert running.last_words() == [{"open sessions": 0}]
+        assert not LEFT_OPEN.search(running.program.log), running.program.log
+        for caller in callers:
+            caller.hang_up()
+
+
+WORKERS = (
+    "--preload",
+    "--workers",
+    "2",
+    "--bind",
+    "127.0.0.1:0",
+    "--graceful-timeout",
+    "1",
+    "--no-control-socket",
+)
+
+
+@needs("fastapi", "gunicorn")
+async def test_a_client_made_before_the_fork_serves_each_worker(
+    start: Start, relay: Relay, lisn_sandbox: Sandbox
+) -> None:
+    box = lisn_sandbox
+    program = start("-m", "gunicorn", *WORKERS, "--worker-class", "asgi", "fastapi_app:app", box=relay)
+    port = int((await asyncio.to_thread(program.wait_for, r"Listening at: http://[\d.]+:(\d+)"))[1])
+    await asyncio.to_thread(program.wait_for, r"(?s)ASGI server listening.*ASGI server listening")
+
+    async def create(name: str) -> Caller:
+        return await Caller.send(port, to_create(name))
+
+    callers = [await create(f"stayer {number}") for number in range(60)]
+    replies = await asyncio.gather(*(caller.json() for caller in callers))
+    assert {reply["id"] for _, reply in replies} == {assistant["id"] for assistant in box.assistants()}
+    assert len(replies) == len(box.assistants()) == 60
+
+    box.faults = [{"do": "hang", "operation": "create", "times": None}]
+    callers = [await create(f"leaver {number}") for number in range(20)]
+    await box.received(80)
+    for caller in callers[:10]:
+        caller.hang_up()
+    await box.aborted(10)
+    assert (await asyncio.to_thread(program.stop))[0] == 0
+    await box.aborted(20)
+    await relay.deserted()
+    assert not re.search("Traceback|Unclosed|never awaited|was destroyed", program.log), program.log
+    for caller in callers:
+        caller.hang_up()
