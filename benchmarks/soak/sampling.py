@@ -42,6 +42,7 @@ class Sample:
     @classmethod
     def now(cls, tasks: int) -> Sample:
         """This process; somebody in its loop has counted the tasks."""
+        gc.collect()  # cycles wait for Python's own collection for minutes, and would look like growth
         pages = int(Path("/proc/self/statm").read_text().split()[1])
         return cls(
             at=time.monotonic(),
