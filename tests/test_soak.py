@@ -14,7 +14,7 @@ from benchmarks.soak.book import Entry
 from benchmarks.soak.callers import contradicted
 from benchmarks.soak.child import started
 from benchmarks.soak.reconciling import Truth, unexplained
-from benchmarks.soak.run import LONG, MOST_GROWTH, MOST_THREADS, Load, Side, soak
+from benchmarks.soak.run import LONG, MOST_GROWTH, MOST_MORE, MOST_THREADS, Load, Side, soak
 from benchmarks.soak.sampling import Sample, Watched, growth
 
 has_proc = pytest.mark.skipif(
@@ -181,6 +181,8 @@ def test_growth_is_not_moved_by_a_few_peaks() -> None:
         ({"tasks": 2}, 0, "backend: 1 tasks were left"),
         ({"threads": 2 + MOST_THREADS}, 0, "backend: .* threads were left"),
         ({"slots": 1}, 0, "backend: 1 slots for connections were never given back"),
+        ({"needed": 40_000 + MOST_MORE}, 0, None),
+        ({"needed": 40_001 + MOST_MORE}, 0, "backend: 1025 KiB more are needed than after the warm-up"),
         ({"sessions": 1}, 0, "backend: 1 sessions were left open"),
         ({}, MOST_GROWTH["memory"] * 2, "backend: memory grew by .* per minute"),
     ],
@@ -189,7 +191,7 @@ def test_what_is_left_behind_or_grows_is_a_problem(
     left: dict[str, int], per_minute: float, problem: str | None
 ) -> None:
     after = attrs.evolve(
-        IDLE, **{name: count for name, count in left.items() if name not in ("slots", "sessions")}
+        IDLE, **{name: count for name, count in left.items() if name not in ("slots", "sessions", "needed")}
     )
     watched = Watched(
         before=IDLE,
@@ -197,6 +199,7 @@ def test_what_is_left_behind_or_grows_is_a_problem(
         after=after,
         slots=left.get("slots", 0),
         sessions=left.get("sessions", 0),
+        needed=left.get("needed", 40_000),
     )
     told = {"watched": attrs.asdict(watched), "counts": {}, "errors": {}}
     problems = Side.of("backend", told, Load(seconds=LONG)).problems()
@@ -208,6 +211,6 @@ def test_what_is_left_behind_or_grows_is_a_problem(
 
 
 def test_a_short_load_says_nothing_of_growth() -> None:
-    watched = Watched(before=IDLE, during=growing(1e6), after=IDLE, slots=0, sessions=0)
+    watched = Watched(before=IDLE, during=growing(1e6), after=IDLE, slots=0, sessions=0, needed=40_000)
     told = {"watched": attrs.asdict(watched), "counts": {}, "errors": {}}
     assert Side.of("threads", told, Load(seconds=LONG - 1)).problems() == []

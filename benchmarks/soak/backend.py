@@ -18,7 +18,15 @@ from aiohttp import web
 from benchmarks.soak.book import Book
 from benchmarks.soak.child import told, wait_for
 from benchmarks.soak.mix import spec
-from benchmarks.soak.sampling import EVERY, Sample, Samples, Watched, open_sessions, taken_slots
+from benchmarks.soak.sampling import (
+    EVERY,
+    Sample,
+    Samples,
+    Watched,
+    needed_memory,
+    open_sessions,
+    taken_slots,
+)
 from lisn_async import APIError, AsyncLisn, JournalError
 
 TIMEOUT = 1.0
@@ -177,7 +185,14 @@ async def main(base_url: str, token: str, folder: Path) -> None:
             await asyncio.wait([stopping], timeout=EVERY)
         after, slots = await quiet(before), taken_slots(client)
         await runner.cleanup()
-    watched = Watched(before=before, during=during.all(), after=after, slots=slots, sessions=open_sessions())
+    watched = Watched(
+        before=before,
+        during=during.all(),
+        after=after,
+        slots=slots,
+        sessions=open_sessions(),
+        needed=needed_memory(),
+    )
     told(
         {"watched": attrs.asdict(watched), "counts": book.counts, "errors": book.errors, "wrong": book.wrong}
     )

@@ -24,9 +24,12 @@ LONG = 300.0
 """Seconds of load from which on growth is judged: before, it is caches and the allocator that fill up."""
 WARM_UP = 0.25
 """The first share of the samples, which growth is not taken from."""
+MOST_MORE = 1024
+"""KiB that may be needed in the end beyond what there was after the warm-up: a leak of 100 bytes in each of the calls of
+ten minutes would be 2,900."""
 MOST_GROWTH: Mapping[str, float] = {"memory": 256.0, "blocks": 300.0, "files": 1.0, "tasks": 1.0}
-"""Per minute, of 3,000 calls. Memory in KiB: a leak of 100 bytes in each call would be 293, and without a leak pages
-still fill up for some minutes. Blocks that Python has allocated: a leak of one object in ten calls would be 300. Files
+"""Per minute, of 3,000 calls. Memory in KiB: a leak of 100 bytes in each call would be 293, and without a leak the C
+library still keeps more and more of what was freed. Blocks that Python has allocated: a leak of one object in ten calls would be 300. Files
 and tasks: more than chance makes of a level line, and one that stays is seen in the end anyway."""
 SAMPLED = {
     "memory": "memory, KiB",
@@ -74,6 +77,12 @@ class Side:
             growth={what: growth(steady, what) for what in MOST_GROWTH} if load.seconds >= LONG else {},
         )
 
+    @property
+    def more(self) -> int:
+        """KiB that are needed in the end beyond what there was after the warm-up, kept or needed."""
+        during = self.watched.during
+        return self.watched.needed - during[int(len(during) * WARM_UP)].memory
+
     def problems(self) -> list[str]:
         """Bounds that it has exceeded."""
         before, after = self.watched.before, self.watched.after
@@ -82,6 +91,10 @@ class Side:
             for what, grew in self.growth.items()
             if grew > MOST_GROWTH[what]
         ]
+        if self.growth and self.more > MOST_MORE:
+            problems.append(
+                f"{self.more} KiB more are needed than after the warm-up, not {MOST_MORE} at most"
+            )
         if after.files > before.files:
             problems.append(f"{after.files - before.files} files were left open")
         if after.tasks > before.tasks:
@@ -122,6 +135,10 @@ class Report:
         for what, most in MOST_GROWTH.items():
             slopes = (f"{side.growth[what]:+.2f}" if side.growth else "–" for side in sides)
             lines.append(f"| {SAMPLED[what]}: growth per minute, at most {most:.0f} | {' | '.join(slopes)} |")
+        needed = (f"{side.watched.needed:,} ({side.more:+,})" for side in sides)
+        lines.append(
+            f"| memory needed in the end, KiB (beyond what there was after the warm-up) | {' | '.join(needed)} |"
+        )
         errors = (", ".join(f"{n:,} {kind}" for kind, n in sorted(side.errors.items())) for side in sides)
         lines.append(f"| errors | {' | '.join(errors)} |")
         faults = sum(self.faults.values())

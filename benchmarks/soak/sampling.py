@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import gc
 import itertools
 import os
@@ -40,6 +42,7 @@ class Sample:
     @classmethod
     def now(cls, tasks: int) -> Sample:
         """This process; somebody in its loop has counted the tasks."""
+        gc.collect()  # cycles wait for Python's own collection for minutes, and would look like growth
         pages = int(Path("/proc/self/statm").read_text().split()[1])
         return cls(
             at=time.monotonic(),
@@ -77,7 +80,7 @@ class Watched:
     """What was sampled of one process: idle before the load, every second of it, idle after it.
 
     `slots` are those of the client's connections that are taken when nothing is under way, and `sessions` those of
-    aiohttp that are open when the client is closed.
+    aiohttp that are open when the client is closed. `needed` is the memory in the end, without what is only kept.
     """
 
     before: Sample
@@ -85,13 +88,23 @@ class Watched:
     after: Sample
     slots: int
     sessions: int
+    needed: int
 
     @classmethod
     def from_json(cls, told: dict[str, Any]) -> Watched:
         """What another process has told."""
         during = [Sample(**one) for one in told["during"]]
         before, after = Sample(**told["before"]), Sample(**told["after"])
-        return cls(before=before, during=during, after=after, slots=told["slots"], sessions=told["sessions"])
+        rest = {name: told[name] for name in ("slots", "sessions", "needed")}
+        return cls(before=before, during=during, after=after, **rest)
+
+
+def needed_memory() -> int:
+    """KiB of this process when glibc has given back what it keeps of freed memory, which may grow for hours."""
+    gc.collect()
+    with contextlib.suppress(OSError, AttributeError):  # another C library
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
+    return Sample.now(0).memory
 
 
 def taken_slots(client: AsyncLisn) -> int:

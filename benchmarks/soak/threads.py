@@ -17,7 +17,15 @@ from benchmarks.soak.backend import QUIET, SETTLE, TIMEOUT
 from benchmarks.soak.book import Book
 from benchmarks.soak.child import told
 from benchmarks.soak.mix import Mix, spec
-from benchmarks.soak.sampling import EVERY, Sample, Samples, Watched, open_sessions, taken_slots
+from benchmarks.soak.sampling import (
+    EVERY,
+    Sample,
+    Samples,
+    Watched,
+    needed_memory,
+    open_sessions,
+    taken_slots,
+)
 from lisn_sync import APIError, Lisn
 from lisn_sync._loop import home
 
@@ -157,7 +165,14 @@ def main(base_url: str, token: str, folder: Path, seconds: float, rate: float, c
             during.append(sample())
             time.sleep(EVERY)
         after, slots = quiet(before), taken_slots(client._core)
-    watched = Watched(before=before, during=during.all(), after=after, slots=slots, sessions=open_sessions())
+    watched = Watched(
+        before=before,
+        during=during.all(),
+        after=after,
+        slots=slots,
+        sessions=open_sessions(),
+        needed=needed_memory(),
+    )
     told(
         {"watched": attrs.asdict(watched), "counts": book.counts, "errors": book.errors, "wrong": book.wrong}
     )
