@@ -215,7 +215,7 @@ def test_an_error_from_a_worker_is_caught_as_what_it_is() -> None:
 def test_a_client_says_that_it_belongs_into_the_worker_and_shows_no_token(kind: Any, way: str) -> None:
     client = kind(TOKEN)
     for thing in (client, client.assistants, client.assistants.create, client.with_options(timeout=1)):
-        with pytest.raises(TypeError, match="make one in each worker") as caught:
+        with pytest.raises(TypeError, match="every process makes its own") as caught:
             WAYS[way](thing)
         assert TOKEN not in "".join(traceback.format_exception(caught.value))
         frames = [frame for frame, _ in traceback.walk_tb(caught.tb) if "lisn" in frame.f_code.co_filename]
@@ -234,6 +234,6 @@ def test_a_pool_that_is_given_a_method_of_a_client_says_what_is_wrong() -> None:
     client = Lisn(TOKEN)
     with (
         ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("fork")) as pool,
-        pytest.raises(TypeError, match="make one in each worker"),
+        pytest.raises(TypeError, match="every process makes its own"),
     ):
         pool.submit(client.assistants.create, SPEC).result()
