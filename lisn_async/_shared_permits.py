@@ -16,13 +16,14 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from math import ceil
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 from weakref import WeakSet
 
 import attrs
 
+from ._keepers import Keeper, close_all
 from ._log import logger
 from ._secrets import without_secrets
 from .errors import ConfigurationError
@@ -102,7 +103,7 @@ class Link:
 
     redis: Redis
     bucket: StateBucket
-    keeper: AsyncGenerator[None, None]
+    keeper: Keeper
 
 
 class SharedWindow:
@@ -225,18 +226,10 @@ class SharedWindow:
     async def aclose(self) -> None:
         """Close the connection of the running loop, and ask every other loop to close its own."""
         links, self._links = self._links, {}
-        for loop, link in links.items():
-            if loop is asyncio.get_running_loop():
-                await link.keeper.aclose()
-            elif not loop.is_closed():
-                loop.call_soon_threadsafe(_start_closing, loop, link.keeper)
+        await close_all({loop: link.keeper for loop, link in links.items()})
 
 
-def _start_closing(loop: asyncio.AbstractEventLoop, keeper: AsyncGenerator[None, None]) -> None:
-    loop.create_task(keeper.aclose())
-
-
-async def _keep(redis: Redis) -> AsyncGenerator[None, None]:
+async def _keep(redis: Redis) -> Keeper:
     """Primed in a loop, it closes the connection at the latest when the loop ends (`shutdown_asyncgens`)."""
     try:
         yield

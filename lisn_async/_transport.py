@@ -23,7 +23,7 @@ import math
 import os
 import platform
 import time
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import Mapping
 from typing import Any
 from weakref import WeakSet
 
@@ -35,6 +35,7 @@ from yarl import URL
 from ._broken import NEVER_WRITTEN, broken, cut_off
 from ._config import Settings
 from ._headers import Lines
+from ._keepers import Keeper, close_all
 from ._limits import Limits
 from ._outgoing import (
     JSON,
@@ -105,7 +106,7 @@ class Pool:
     """Held while the API token is asked for."""
     queue: Queue = attrs.field(factory=Queue, init=False)
     """Where a rate limit makes requests wait."""
-    keeper: AsyncGenerator[None, None] | None = None
+    keeper: Keeper | None = None
 
 
 class Transport:
@@ -238,15 +239,8 @@ class Transport:
 
     async def rest(self) -> None:
         """Close the session of the running loop, and ask every other loop to close its own."""
-        here = asyncio.get_running_loop()
         pools, self._pools = self._pools, {}
-        for loop, pool in pools.items():
-            if pool.keeper is None:
-                continue
-            if loop is here:
-                await pool.keeper.aclose()
-            elif not loop.is_closed():
-                loop.call_soon_threadsafe(_start_closing, loop, pool.keeper)
+        await close_all({loop: pool.keeper for loop, pool in pools.items() if pool.keeper is not None})
 
     def url(self, request: Request[Any]) -> str:
         """The URL that a request goes to."""
@@ -312,11 +306,7 @@ _open: set[aiohttp.ClientSession] = set()
 closes the session; it would also end the session itself, which then complains on stderr."""
 
 
-def _start_closing(loop: asyncio.AbstractEventLoop, keeper: AsyncGenerator[None, None]) -> None:
-    loop.create_task(keeper.aclose())
-
-
-async def _keep(session: aiohttp.ClientSession, limits: Limits) -> AsyncGenerator[None, None]:
+async def _keep(session: aiohttp.ClientSession, limits: Limits) -> Keeper:
     _open.add(session)
     try:
         yield
