@@ -156,29 +156,53 @@ class Calls:
         when nothing is left to wait for, right before the request goes out.
 
         To a middleware it is a call of its own. What the service said counts, whatever a middleware makes of it;
-        where one refused the request, that is the outcome.
+        where one refused the request, that is the outcome; where one gave it up under way, it is lost.
         """
-        send = partial(self._attempt, request, number=number, sent_by=sent_by, about_to_send=about_to_send)
         if (through := self._middleware()) is None:
-            return await send(_NO_HEADERS)
+            return await self._attempt(
+                request, _NO_HEADERS, number=number, sent_by=sent_by, about_to_send=about_to_send
+            )
         tried: Tried[T] | None = None
+        is_out = is_over = False
+
+        async def goes_out() -> None:
+            nonlocal is_out
+            if about_to_send is not None:
+                await about_to_send()
+            if is_over:  # a middleware had this done in a task of its own, and left: it counts as not sent
+                raise asyncio.CancelledError
+            is_out = True
 
         async def carry_out(headers: Mapping[str, str]) -> RawResponse[T]:
             nonlocal tried
-            tried = await send(headers)
+            tried = await self._attempt(
+                request, headers, number=number, sent_by=sent_by, about_to_send=goes_out
+            )
             if tried.response is None:
                 assert tried.error is not None
                 raise tried.error from tried.cause
             return tried.response
 
+        response: RawResponse[T] | None = None
         try:
             response = await through(self._shown(request, carry_out, number))
-        except Exception as error:  # noqa: BLE001 - a middleware raises what it likes
+        except (Exception, asyncio.CancelledError) as error:  # a middleware raises what it likes
+            if isinstance(error, asyncio.CancelledError) and _is_being_cancelled():
+                raise
             if tried is None:
-                return self._refused(request, number, error)
+                return (
+                    self._given_up(request, number, error)
+                    if is_out
+                    else self._refused(request, number, error)
+                )
             if error is not tried.error:
                 logger.warning("%s: a middleware failed after the reply: %r", request.operation, error)
+        finally:
+            is_over = True
         if tried is None:
+            assert response is not None
+            if is_out:
+                return self._given_up(request, number, None)
             return Tried(attempt=_succeeded(request.method, response.status_code), response=response)
         if tried.error is not None:
             tried.error.__traceback__ = None  # its frames hold it, through `tried`
@@ -210,7 +234,7 @@ class Calls:
             carry_out=carry_out,
         )
 
-    def _refused(self, request: Request[T], number: int, error: Exception) -> Tried[T]:
+    def _refused(self, request: Request[T], number: int, error: BaseException) -> Tried[T]:
         """The outcome of a request that a middleware did not let pass."""
         attempt = Attempt(method=request.method, happened=Happened.BARRED)
         if isinstance(error, errors.APIError):
@@ -219,6 +243,15 @@ class Calls:
         refusal = self._error(errors.APIConnectionError, request, why, number, unknown=False)
         refusal.__cause__ = error
         return Tried(attempt=attempt, error=refusal)
+
+    def _given_up(self, request: Request[T], number: int, error: BaseException | None) -> Tried[T]:
+        """The outcome of a request for whose reply a middleware did not wait, as with a time limit of its own."""
+        attempt = Attempt(method=request.method, happened=Happened.LOST)
+        kind: Kind = "timeout" if isinstance(error, TimeoutError) else "connection"
+        why = "a middleware gave it up under way" + ("" if error is None else f": {error!r}")
+        lost = self._error(_KINDS[kind], request, why, number, unknown=may_have_acted(attempt))
+        lost.__cause__ = error
+        return Tried(attempt=attempt, error=lost)
 
     async def _attempt(
         self,
@@ -381,6 +414,12 @@ class Calls:
         tries = f" after {attempts} attempts" if attempts > 1 else ""
         message = f"{request.method} {url} failed{tries}: {why}{hint(unknown=unknown)}"
         return kind(message, request.method, url, attempts, unknown)
+
+
+def _is_being_cancelled() -> bool:
+    """Whether a `CancelledError` is meant for this task, and not for something that it waited for."""
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0
 
 
 @lru_cache(maxsize=64)

@@ -387,6 +387,86 @@ async def test_an_item_whose_reply_was_lost_is_settled_although_a_middleware_mad
     assert len(sandbox.assistants()) == 2
 
 
+@pytest.mark.parametrize("falls_back", [False, True])
+async def test_an_item_that_it_gives_up_under_way_is_looked_for_and_never_made_twice(
+    sandbox: Sandbox, tmp_path: Path, falls_back: bool
+) -> None:
+    async def gives_up(request: APIRequest, call_next: CallNext) -> RawResponse[Any]:
+        if request.operation != "assistants.create":
+            return await call_next(request)
+        passing_on = asyncio.ensure_future(call_next(request))
+        await sandbox.received(1, operation="create")
+        passing_on.cancel()
+        if falls_back:
+            return RawResponse(status_code=200, headers={}, attempts=1, result=None)
+        raise TimeoutError
+
+    sandbox.faults = [{"do": "hang", "when": "after", "operation": "create"}]
+    async with client_of(sandbox, gives_up) as client:
+        for _ in range(2):
+            result = await client.assistants.create_many([SPEC], journal=tmp_path / "j", settle=0.01)
+            assert [outcome.status for outcome in result.outcomes] == ["created"]
+    assert len(sandbox.assistants()) == 1
+
+
+async def test_an_item_that_it_left_waiting_is_not_sent_later(sandbox: Sandbox) -> None:
+    left: list[asyncio.Future[Any]] = []
+
+    async def leaves(request: APIRequest, call_next: CallNext) -> RawResponse[Any]:
+        if request.operation != "assistants.create":
+            return await call_next(request)
+        holding = [asyncio.ensure_future(client.assistants.get("ast_1"))]
+        await sandbox.received(1, operation="get")
+        left.append(asyncio.ensure_future(call_next(request)))
+        await asyncio.sleep(0)  # it waits for the one connection
+        holding.pop().cancel()
+        raise LookupError("tired of waiting")
+
+    sandbox.faults = [{"do": "hang", "operation": "get"}]
+    async with client_of(sandbox, leaves, max_connections=1) as client:
+        result = await client.assistants.create_many([SPEC])
+        assert [outcome.status for outcome in result.outcomes] == ["failed"]
+        await asyncio.wait(left)
+    assert sandbox.assistants() == []
+
+
+@pytest.mark.parametrize("method", ["POST", "PATCH"])
+async def test_an_answer_that_it_made_up_for_an_item_fails_it_and_the_others_go_on(
+    sandbox: Sandbox, method: str
+) -> None:
+    methods: list[str] = []
+
+    async def makes_up(request: APIRequest, call_next: CallNext) -> RawResponse[Any]:
+        methods.append(request.method)
+        if request.method == method and methods.count(method) == 1:
+            return RawResponse(status_code=200, headers={}, attempts=1, result=None)
+        return await call_next(request)
+
+    async with client_of(sandbox, makes_up) as client:
+        result = await client.assistants.create_many([SPEC] * 2, exact="marker", max_concurrency=1)
+    first, second = result.outcomes
+    assert (first.status, second.status) == ("failed" if method == "POST" else "unknown", "created")
+    assert "a middleware answered" in str(first.error)
+
+
+async def test_a_cancellation_of_its_own_fails_an_item_and_not_the_run(sandbox: Sandbox) -> None:
+    begun = 0
+
+    async def waits_for_another(request: APIRequest, call_next: CallNext) -> RawResponse[Any]:
+        nonlocal begun
+        begun += request.operation == "assistants.create"
+        if begun == 1:
+            other = asyncio.ensure_future(asyncio.Event().wait())
+            other.cancel()
+            await other
+        return await call_next(request)
+
+    async with client_of(sandbox, waits_for_another) as client:
+        result = await client.assistants.create_many([SPEC] * 2, max_concurrency=1)
+    assert [outcome.status for outcome in result.outcomes] == ["failed", "created"]
+    assert "CancelledError" in str(result.failed[0].error)
+
+
 async def test_errors_of_items_die_at_once_without_the_collector(sandbox: Sandbox) -> None:
     async def look(request: APIRequest, call_next: CallNext) -> RawResponse[Any]:
         return await call_next(request)
