@@ -93,4 +93,6 @@ async def _carry_out(request: APIRequest) -> RawResponse[Any]:
     if (wrong := wrong_with_headers(request.headers)) is not None:
         raise ConfigurationError(f"a header that a middleware added: {wrong}")
     request._is_passed_on = True
-    return await request._carry_out(SecretFields(request.headers))  # a local of every frame from here on
+    # Two that wrote a name in two cases meant one header: the last one has it.
+    once = {name.lower(): (name, value) for name, value in request.headers.items()}
+    return await request._carry_out(SecretFields(once.values()))  # a local of every frame from here on

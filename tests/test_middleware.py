@@ -131,6 +131,24 @@ async def test_a_header_it_adds_replaces_a_default_one_whatever_its_case(wire: A
         assert lines.count("authorization: bearer tok") == 1
 
 
+@pytest.mark.parametrize("size", [1, 2**17])
+async def test_of_two_that_add_one_header_in_two_cases_the_inner_one_has_the_last_word(
+    sandbox: Sandbox, size: int
+) -> None:
+    async def outer(request: APIRequest, call_next: CallNext) -> RawResponse[Any]:
+        request.headers["X-Tenant"] = "t1"
+        return await call_next(request)
+
+    async def inner(request: APIRequest, call_next: CallNext) -> RawResponse[Any]:
+        request.headers["x-tenant"] = "t2"
+        return await call_next(request)
+
+    async with client_of(sandbox, outer, inner) as client:
+        await client.assistants.create({**SPEC, "system_prompt": "p" * size})
+    given = [value for name, value in sandbox.seen[0].headers.items() if name.lower() == "x-tenant"]
+    assert given == ["t2"]
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
