@@ -10,7 +10,7 @@ from typing import TypeAlias, cast
 
 from ._async_functions import is_async
 from ._headers import Lines
-from ._secrets import Secret
+from ._secrets import Secret, hide, kind_of
 from .errors import ConfigurationError
 
 TokenSource: TypeAlias = Callable[[], str] | Callable[[], Awaitable[str]]
@@ -70,8 +70,11 @@ class Tokens:
 
 def checked_token(token: object, source: str) -> Secret:
     """The token itself. Raises `ConfigurationError`, which shows none of it."""
+    token = hide(token)  # a local of this frame, if this fails
     if not isinstance(token, str):
-        raise ConfigurationError(f"{source} must be a string, not {type(token).__name__}")
+        kind = kind_of(token)
+        del token  # bytes, say: it shows all the same
+        raise ConfigurationError(f"{source} must be a string, not {kind}")
     if not _TOKEN.fullmatch(token):
         if not token:
             what = "is empty"
