@@ -341,7 +341,9 @@ class Calls:
             if not acted:
                 raise
             return _unsent("connection", str(no_token))
-        except Exception as error:  # noqa: BLE001 - so does the function
+        except (Exception, asyncio.CancelledError) as error:  # so does the function
+            if isinstance(error, asyncio.CancelledError) and _is_being_cancelled():
+                raise
             kind: Kind = "timeout" if isinstance(error, TimeoutError) else "connection"
             why = f"the function api_token raised {type(error).__name__}, or took longer than {seconds:g} s"
             return Broken(happened=Happened.UNSENT, kind=kind, why=why, cause=error)

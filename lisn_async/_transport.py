@@ -50,6 +50,7 @@ from ._outgoing import (
 from ._permits import Queue
 from ._request import COLLECTION, Request
 from ._response import Broken, Reply, reply_of
+from ._tokens import Asking
 from ._unpack import ACCEPTED
 from ._version import __version__
 from .errors import ConfigurationError
@@ -101,11 +102,17 @@ class Pool:
     session: aiohttp.ClientSession
     slots: asyncio.Semaphore
     limits: Limits
-    asking: asyncio.Lock = attrs.field(factory=asyncio.Lock, init=False)
-    """Held while the API token is asked for."""
+    asking: Asking = attrs.field(factory=Asking, init=False)
+    """How the API token is asked for."""
     queue: Queue = attrs.field(factory=Queue, init=False)
     """Where a rate limit makes requests wait."""
     keeper: AsyncGenerator[None, None] | None = None
+
+    async def aclose(self) -> None:
+        """Close what is not borrowed, in its loop."""
+        self.asking.stop()
+        if self.keeper is not None:
+            await self.keeper.aclose()
 
 
 class Transport:
@@ -238,12 +245,10 @@ class Transport:
         here = asyncio.get_running_loop()
         pools, self._pools = self._pools, {}
         for loop, pool in pools.items():
-            if pool.keeper is None:
-                continue
             if loop is here:
-                await pool.keeper.aclose()
+                await pool.aclose()
             elif not loop.is_closed():
-                loop.call_soon_threadsafe(_start_closing, loop, pool.keeper)
+                loop.call_soon_threadsafe(_start_closing, loop, pool)
 
     def url(self, request: Request[Any]) -> str:
         """The URL that a request goes to."""
@@ -304,8 +309,8 @@ def _keep_buffers_on_the_heap() -> None:
     bytes(LARGE_BLOCK)
 
 
-def _start_closing(loop: asyncio.AbstractEventLoop, keeper: AsyncGenerator[None, None]) -> None:
-    loop.create_task(keeper.aclose())
+def _start_closing(loop: asyncio.AbstractEventLoop, pool: Pool) -> None:
+    loop.create_task(pool.aclose())
 
 
 async def _keep(session: aiohttp.ClientSession, limits: Limits) -> AsyncGenerator[None, None]:
