@@ -132,7 +132,8 @@ class Calls:
                 seconds_left=ends - time.monotonic(),
                 chance=random.random(),
             )
-            if wait is None or not self.traffic.budget.take():
+            # A new token is no storm: it is sent once, and all that were under way with the old one need it.
+            if wait is None or not (tried.attempt.token_renewed or self.traffic.budget.take()):
                 assert tried.error is not None
                 try:
                     raise tried.error from tried.cause

@@ -290,6 +290,13 @@ async def test_a_closed_client_no_longer_waits_for_it(box: Sandbox) -> None:
     await was_stopped.wait()
 
 
+async def test_a_renewal_takes_nothing_from_the_budget_of_resends(box: Sandbox) -> None:
+    async with AsyncLisn(Source(OLD, NEW), base_url=box.base_url) as client:
+        client._calls.traffic.budget.tokens = 0.0  # as after an outage, or when very many were under way
+        await client.assistants.create(**SALES)
+    assert tokens_seen(box) == [OLD, NEW]
+
+
 @pytest.mark.parametrize("given", ["whisper-9\n", "", "whisper-ö", "a b", None, 7, b"whisper-bytes"])
 async def test_what_is_no_token_is_named_and_never_shown(box: Sandbox, given: Any) -> None:
     async with AsyncLisn(Source(given), base_url=box.base_url) as client:
