@@ -22,7 +22,7 @@ import attrs
 from . import errors
 from ._config import Settings
 from ._log import log_attempt, logger
-from ._middleware import APIRequest, CallNext, chain
+from ._middleware import APIRequest, CallNext, Middleware, chain
 from ._permits import Permits
 from ._request import Request
 from ._response import Broken, IncompleteList, Kind, RawResponse, Reply, hint, status_error
@@ -212,12 +212,8 @@ class Calls:
     def _middleware(self) -> CallNext | None:
         """What a call passes through. Our own tracing joins it once something has loaded OpenTelemetry."""
         if self._may_trace and "opentelemetry.trace" in sys.modules:
-            from .contrib.opentelemetry import Tracing, shared
-
             self._may_trace = False
-            given = self.settings.middleware
-            if not any(isinstance(one, Tracing) for one in given):
-                self._chain = chain([shared(), *given])
+            self._chain = chain(given) if (given := _with_tracing(self.settings.middleware)) else None
         return self._chain
 
     def _shown(
@@ -417,6 +413,22 @@ class Calls:
         tries = f" after {attempts} attempts" if attempts > 1 else ""
         message = f"{request.method} {url} failed{tries}: {why}{hint(unknown=unknown)}"
         return kind(message, request.method, url, attempts, unknown)
+
+
+def _with_tracing(given: tuple[Middleware, ...]) -> tuple[Middleware, ...]:
+    """These, and our own tracing where none was given. What is loaded may be broken or of long ago: no call fails."""
+    try:
+        from .contrib.opentelemetry import Tracing, shared
+
+        return given if any(isinstance(one, Tracing) for one in given) else (shared(), *given)
+    except Exception as error:  # noqa: BLE001
+        _say_once(f"calls are not traced: the OpenTelemetry that is loaded cannot be used: {error!r}")
+        return given
+
+
+@lru_cache(maxsize=16)
+def _say_once(what: str) -> None:
+    logger.warning(what)
 
 
 def _is_being_cancelled() -> bool:
