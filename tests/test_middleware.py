@@ -25,6 +25,7 @@ from lisn_async import (
     RawResponse,
 )
 from lisn_async.sandbox import Sandbox
+from lisn_sync._loop import home
 from tests.conftest import SALES
 
 SPEC = {"name": "n", "type": "text", "llm_provider": "grok", "system_prompt": "p"}
@@ -521,6 +522,35 @@ def test_the_sync_client_takes_the_same_functions(lisn_sandbox: Any) -> None:
     assert [outcome.status for outcome in outcomes] == ["created"]
     assert seen == ["assistants.create", "assistants.list", "assistants.create"]
     assert {one.headers["X-Sync"] for one in lisn_sandbox.seen} == {"yes"}
+
+
+@pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt])
+@pytest.mark.parametrize("place", ["create", "settling list"])
+def test_one_that_ends_the_program_during_a_bulk_run_leaves_the_loop_of_all_alone(
+    lisn_sandbox: Any, error: type[BaseException], place: str, tmp_path: Path
+) -> None:
+    lists = 0
+
+    async def exits(request: APIRequest, call_next: CallNext) -> RawResponse[Any]:
+        nonlocal lists
+        lists += request.operation == "assistants.list"
+        response = await call_next(request)
+        if lists == 2 or (place == "create" and request.operation == "assistants.create"):
+            raise error
+        return response
+
+    if place != "create":
+        lisn_sandbox.faults = [{"do": "reset", "when": "after", "operation": "create"}]
+    url = lisn_sandbox.base_url
+    with lisn_sync.Lisn(lisn_sandbox.token, base_url=url, middleware=[exits]) as client:
+        loop = home.background
+        with pytest.raises(error):
+            client.assistants.create_many([SPEC], settle=0.01, journal=tmp_path / "j")  # type: ignore[list-item]
+    with lisn_sync.Lisn(lisn_sandbox.token, base_url=url) as other:
+        result = other.assistants.create_many([SPEC], settle=0.01, journal=tmp_path / "j")  # type: ignore[list-item]
+        assert len(other.assistants.list()) == 1
+    assert [outcome.status for outcome in result.outcomes] == ["created"]
+    assert home.background is loop
 
 
 def test_one_that_calls_the_sync_client_is_told_so(lisn_sandbox: Any) -> None:
