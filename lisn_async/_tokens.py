@@ -115,6 +115,8 @@ async def _settle(ask: Callable[[], Awaitable[Bearer]], answer: asyncio.Future[B
     except BaseException as error:  # noqa: BLE001 - it belongs to those who wait, and a loop would die of some
         answer.set_exception(error)
         answer.exception()  # they may all have left
+    finally:
+        del answer  # else an error keeps itself alive through this frame
 
 
 async def _in_a_thread(function: Callable[[], Any]) -> Any:

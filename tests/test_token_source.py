@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import gc
 import subprocess
 import sys
 import threading
 import traceback
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -270,6 +272,40 @@ async def test_what_it_raises_that_means_something_to_a_loop_is_an_error_like_an
     async with AsyncLisn(source, base_url=box.base_url, max_retries=0, timeout=5) as client:
         with pytest.raises(APIConnectionError, match=r"the function api_token raised (Canc|Runtime)"):
             await client.assistants.list()
+
+
+@pytest.mark.parametrize("is_plain", [True, False])
+async def test_an_error_that_many_got_dies_at_once_without_the_collector(
+    box: Sandbox, is_plain: bool
+) -> None:
+    class Sealed(Exception):
+        pass
+
+    seen: list[weakref.ref[Any]] = []
+
+    def plain() -> str:
+        error = Sealed()
+        seen.append(weakref.ref(error))
+        try:
+            raise error
+        finally:
+            del error
+
+    async def coroutine() -> str:
+        return plain()
+
+    gc.disable()
+    try:
+        source = plain if is_plain else coroutine
+        async with AsyncLisn(source, base_url=box.base_url, max_retries=0) as client:
+            calls = (client.assistants.list() for _ in range(9))
+            errors = await asyncio.gather(*calls, return_exceptions=True)
+            assert {type(error) for error in errors} == {APIConnectionError}
+            del errors
+            await asyncio.sleep(0)
+            assert [one() for one in seen] == [None]
+    finally:
+        gc.enable()
 
 
 async def test_a_closed_client_no_longer_waits_for_it(box: Sandbox) -> None:
