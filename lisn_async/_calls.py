@@ -22,7 +22,7 @@ import attrs
 from . import errors
 from ._config import Settings
 from ._log import log_attempt, logger
-from ._middleware import APIRequest, CallNext, chain
+from ._middleware import APIRequest, CallNext, Middleware, chain
 from ._permits import Permits
 from ._request import Request
 from ._response import Broken, IncompleteList, Kind, RawResponse, Reply, hint, status_error
@@ -132,7 +132,8 @@ class Calls:
                 seconds_left=ends - time.monotonic(),
                 chance=random.random(),
             )
-            if wait is None or not self.traffic.budget.take():
+            # A new token is no storm: it is sent once, and all that were under way with the old one need it.
+            if wait is None or not (tried.attempt.token_renewed or self.traffic.budget.take()):
                 assert tried.error is not None
                 try:
                     raise tried.error from tried.cause
@@ -156,29 +157,53 @@ class Calls:
         when nothing is left to wait for, right before the request goes out.
 
         To a middleware it is a call of its own. What the service said counts, whatever a middleware makes of it;
-        where one refused the request, that is the outcome.
+        where one refused the request, that is the outcome; where one gave it up under way, it is lost.
         """
-        send = partial(self._attempt, request, number=number, sent_by=sent_by, about_to_send=about_to_send)
         if (through := self._middleware()) is None:
-            return await send(_NO_HEADERS)
+            return await self._attempt(
+                request, _NO_HEADERS, number=number, sent_by=sent_by, about_to_send=about_to_send
+            )
         tried: Tried[T] | None = None
+        is_out = is_over = False
+
+        async def goes_out() -> None:
+            nonlocal is_out
+            if about_to_send is not None:
+                await about_to_send()
+            if is_over:  # a middleware had this done in a task of its own, and left: it counts as not sent
+                raise asyncio.CancelledError
+            is_out = True
 
         async def carry_out(headers: Mapping[str, str]) -> RawResponse[T]:
             nonlocal tried
-            tried = await send(headers)
+            tried = await self._attempt(
+                request, headers, number=number, sent_by=sent_by, about_to_send=goes_out
+            )
             if tried.response is None:
                 assert tried.error is not None
                 raise tried.error from tried.cause
             return tried.response
 
+        response: RawResponse[T] | None = None
         try:
             response = await through(self._shown(request, carry_out, number))
-        except Exception as error:  # noqa: BLE001 - a middleware raises what it likes
+        except (Exception, asyncio.CancelledError) as error:  # a middleware raises what it likes
+            if isinstance(error, asyncio.CancelledError) and _is_being_cancelled():
+                raise
             if tried is None:
-                return self._refused(request, number, error)
+                return (
+                    self._given_up(request, number, error)
+                    if is_out
+                    else self._refused(request, number, error)
+                )
             if error is not tried.error:
                 logger.warning("%s: a middleware failed after the reply: %r", request.operation, error)
+        finally:
+            is_over = True
         if tried is None:
+            assert response is not None
+            if is_out:
+                return self._given_up(request, number, None)
             return Tried(attempt=_succeeded(request.method, response.status_code), response=response)
         if tried.error is not None:
             tried.error.__traceback__ = None  # its frames hold it, through `tried`
@@ -187,12 +212,8 @@ class Calls:
     def _middleware(self) -> CallNext | None:
         """What a call passes through. Our own tracing joins it once something has loaded OpenTelemetry."""
         if self._may_trace and "opentelemetry.trace" in sys.modules:
-            from .contrib.opentelemetry import Tracing, shared
-
             self._may_trace = False
-            given = self.settings.middleware
-            if not any(isinstance(one, Tracing) for one in given):
-                self._chain = chain([shared(), *given])
+            self._chain = chain(given) if (given := _with_tracing(self.settings.middleware)) else None
         return self._chain
 
     def _shown(
@@ -210,7 +231,7 @@ class Calls:
             carry_out=carry_out,
         )
 
-    def _refused(self, request: Request[T], number: int, error: Exception) -> Tried[T]:
+    def _refused(self, request: Request[T], number: int, error: BaseException) -> Tried[T]:
         """The outcome of a request that a middleware did not let pass."""
         attempt = Attempt(method=request.method, happened=Happened.BARRED)
         if isinstance(error, errors.APIError):
@@ -219,6 +240,15 @@ class Calls:
         refusal = self._error(errors.APIConnectionError, request, why, number, unknown=False)
         refusal.__cause__ = error
         return Tried(attempt=attempt, error=refusal)
+
+    def _given_up(self, request: Request[T], number: int, error: BaseException | None) -> Tried[T]:
+        """The outcome of a request for whose reply a middleware did not wait, as with a time limit of its own."""
+        attempt = Attempt(method=request.method, happened=Happened.LOST)
+        kind: Kind = "timeout" if isinstance(error, TimeoutError) else "connection"
+        why = "a middleware gave it up under way" + ("" if error is None else f": {error!r}")
+        lost = self._error(_KINDS[kind], request, why, number, unknown=may_have_acted(attempt))
+        lost.__cause__ = error
+        return Tried(attempt=attempt, error=lost)
 
     async def _attempt(
         self,
@@ -333,7 +363,9 @@ class Calls:
             if not acted:
                 raise
             return _unsent("connection", str(no_token))
-        except Exception as error:  # noqa: BLE001 - so does the function
+        except (Exception, asyncio.CancelledError) as error:  # so does the function
+            if isinstance(error, asyncio.CancelledError) and _is_being_cancelled():
+                raise
             kind: Kind = "timeout" if isinstance(error, TimeoutError) else "connection"
             why = f"the function api_token raised {type(error).__name__}, or took longer than {seconds:g} s"
             return Broken(happened=Happened.UNSENT, kind=kind, why=why, cause=error)
@@ -418,6 +450,28 @@ class Calls:
         tries = f" after {attempts} attempts" if attempts > 1 else ""
         message = f"{request.method} {url} failed{tries}: {why}{hint(unknown=unknown)}"
         return kind(message, request.method, url, attempts, unknown)
+
+
+def _with_tracing(given: tuple[Middleware, ...]) -> tuple[Middleware, ...]:
+    """These, and our own tracing where none was given. What is loaded may be broken or of long ago: no call fails."""
+    try:
+        from .contrib.opentelemetry import Tracing, shared
+
+        return given if any(isinstance(one, Tracing) for one in given) else (shared(), *given)
+    except Exception as error:  # noqa: BLE001
+        _say_once(f"calls are not traced: the OpenTelemetry that is loaded cannot be used: {error!r}")
+        return given
+
+
+@lru_cache(maxsize=16)
+def _say_once(what: str) -> None:
+    logger.warning(what)
+
+
+def _is_being_cancelled() -> bool:
+    """Whether a `CancelledError` is meant for this task, and not for something that it waited for."""
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0
 
 
 @lru_cache(maxsize=64)

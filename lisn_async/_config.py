@@ -17,7 +17,7 @@ from urllib.request import getproxies, proxy_bypass
 import attrs
 
 from ._headers import wrong_with_headers
-from ._middleware import Middleware, checked
+from ._middleware import Middleware, checked, name_of
 from ._secrets import Secret, hide
 from ._tokens import TokenSource, checked_token
 from .errors import ConfigurationError
@@ -53,7 +53,7 @@ class Settings:
     headers: Mapping[str, str] = attrs.field(repr=lambda headers: str(list(headers)))
     proxy: Proxy | None
     ssl_context: ssl.SSLContext | None
-    middleware: tuple[Middleware, ...]
+    middleware: tuple[Middleware, ...] = attrs.field(repr=lambda given: str([name_of(one) for one in given]))
     rate_limit: RateLimit | None
     strict: bool
 

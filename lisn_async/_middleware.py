@@ -10,7 +10,7 @@ import attrs
 from ._async_functions import is_async
 from ._headers import wrong_with_headers
 from ._response import RawResponse
-from ._secrets import SecretFields
+from ._secrets import SecretFields, hide
 from .errors import ConfigurationError
 
 
@@ -47,11 +47,10 @@ def checked(given: object) -> tuple[Middleware, ...]:
     """The functions themselves. Raises `ConfigurationError` for what cannot be awaited."""
     if not isinstance(given, Sequence) or isinstance(given, str | bytes):
         raise ConfigurationError(f"middleware must be a list of functions, not {type(given).__name__}")
-    for one in given:
-        if not is_async(one):
-            raise ConfigurationError(
-                f"middleware {name_of(one)} must be an `async def (request, call_next)` that returns the response"
-            )
+    if wrong := [name_of(one) for one in given if not is_async(one)]:
+        raise ConfigurationError(
+            f"middleware {wrong[0]} must be an `async def (request, call_next)` that returns the response"
+        )
     return tuple(given)
 
 
@@ -69,12 +68,13 @@ def name_of(middleware: object) -> str:
 
 
 def _link(middleware: Middleware, following: CallNext) -> CallNext:
+    name, middleware = name_of(middleware), hide(middleware)  # it shows in the frame of `pass_through`
+
     async def pass_through(request: APIRequest) -> RawResponse[Any]:
         response = await middleware(request, following)
         if not isinstance(response, RawResponse):
             raise TypeError(
-                f"middleware {name_of(middleware)} must return what call_next returned,"
-                f" not {type(response).__name__}"
+                f"middleware {name} must return what call_next returned, not {type(response).__name__}"
             )
         return response
 
@@ -93,4 +93,12 @@ async def _carry_out(request: APIRequest) -> RawResponse[Any]:
     if (wrong := wrong_with_headers(request.headers)) is not None:
         raise ConfigurationError(f"a header that a middleware added: {wrong}")
     request._is_passed_on = True
-    return await request._carry_out(SecretFields(request.headers))  # a local of every frame from here on
+    return await request._carry_out(_once(request.headers))
+
+
+def _once(headers: Mapping[str, str]) -> Mapping[str, str]:
+    """Each header once: two that wrote a name in two cases meant the same one, and the last one has it."""
+    names = {name.lower(): name for name in headers}
+    return SecretFields(
+        (name, headers[name]) for name in names.values()
+    )  # a local of every frame from here on

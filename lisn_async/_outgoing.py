@@ -133,7 +133,10 @@ def request_class(bare: Head, with_body: Head, outbox: Outbox) -> type[aiohttp.C
         ):  # fmt: skip
             if data:
                 headers["Content-Type"] = JSON
-            headers.update(lines.headers)
+            for name, value in lines.headers.items():
+                # A tool that writes a header of a middleware's knows it: the context of its own span, say.
+                if name == "Authorization" or headers.get(name) == usual.get(name):
+                    headers[name] = value
             return _Request(
                 method, url, data=data, headers=headers, params=params, cookies=cookies, auth=auth,
                 skip_auto_headers=skip_auto_headers, version=version, compress=compress, chunked=chunked,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 T = TypeVar("T")
 
@@ -53,6 +53,21 @@ class SecretItems(list[Any]):
         return f"<{len(self)} items>"
 
 
+class SecretFunction:
+    """A function that may hold a secret, as `functools.partial(fetch, key)` does: called as it is, shown as nothing."""
+
+    __slots__ = ("__wrapped__",)
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.__wrapped__ = function
+
+    def __call__(self, *args: Any) -> Any:
+        return self.__wrapped__(*args)
+
+    def __repr__(self) -> str:
+        return "<function>"
+
+
 def kind_of(value: object) -> str:
     """The name of a value's type as its owner knows it, for messages."""
     plain: dict[type, str] = {Secret: "str", SecretFields: "dict", SecretItems: "list"}
@@ -69,13 +84,17 @@ _HIDDEN: dict[type, Callable[[Any], Any]] = {
 
 
 def hide(value: T) -> T:
-    """The same value, but with a `repr` that shows none of it: for strings, dicts, lists and tuples.
+    """The same value, but with a `repr` that shows none of it: for strings, dicts, lists, tuples and functions.
 
     Done to an argument on the first line of a public function, it keeps a secret out of what a
     crash reporter shows of that frame.
     """
     hidden = _HIDDEN.get(type(value))
-    return hidden(value) if hidden is not None and value else value
+    if hidden is not None:
+        return cast("T", hidden(value)) if value else value
+    if callable(value) and not isinstance(value, SecretFunction | type) and not hasattr(value, "__iter__"):
+        return cast("T", SecretFunction(value))
+    return value
 
 
 def forms_of(secret: str) -> tuple[str, ...]:

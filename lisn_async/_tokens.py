@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import contextvars
 import inspect
 import re
+import threading
 from collections.abc import Awaitable, Callable
-from typing import TypeAlias, cast
+from typing import Any, TypeAlias, cast
 
 from ._async_functions import is_async
 from ._headers import Lines
-from ._secrets import Secret
+from ._secrets import Secret, hide, kind_of
 from .errors import ConfigurationError
 
 TokenSource: TypeAlias = Callable[[], str] | Callable[[], Awaitable[str]]
 """A function that returns the token, plain or asynchronous."""
 
+LONGEST_ASKING = 60.0
+"""Seconds after which a function that has not answered is asked anew."""
 _TOKEN = re.compile(r"[\x21-\x7e]+")
 
 
@@ -37,19 +42,14 @@ class Tokens:
         self.now = Bearer(given, is_trusted=True) if isinstance(given, Secret) else None
         """None while the function has to be asked."""
 
-    async def get(self, asking: asyncio.Lock) -> Bearer:
+    async def get(self, asking: Asking) -> Bearer:
         """The token to be sent; `asking` sees to it that a loop asks once. Raises `ConfigurationError` if it is none.
 
         Whatever the function raises, it raises.
         """
-        async with asking:
-            if self.now is None:
-                token = checked_token(await self._ask(), "what the function api_token returned")
-                # The first may be an old one. Of those that came after a refusal each has to prove itself, else a
-                # function that always has another one would make calls go round for ever.
-                self.now = Bearer(token, is_trusted=not self._was_asked)
-                self._was_asked = True
+        if self.now is not None:
             return self.now
+        return await asking.answer_of(self._renew)
 
     def refused(self, bearer: Bearer) -> bool:
         """Note a 401. Whether the function may have a better token; then it is asked before the next request."""
@@ -59,19 +59,99 @@ class Tokens:
             self.now = None
         return bearer.is_trusted
 
+    async def _renew(self) -> Bearer:
+        # The first may be an old one. Of those that came after a refusal each has to prove itself, else a
+        # function that always has another one would make calls go round for ever.
+        is_first = not self._was_asked
+        token = checked_token(await self._ask(), "what the function api_token returned")
+        self.now = Bearer(token, is_trusted=is_first)
+        self._was_asked = True
+        return self.now
+
     async def _ask(self) -> str:
         assert self._source is not None
         if is_async(self._source):
             return await cast("Callable[[], Awaitable[str]]", self._source)()
         # It may read a file or ask a server: nothing else may stand still for it.
-        said = await asyncio.to_thread(self._source)
+        said = await _in_a_thread(self._source)
         return await said if inspect.isawaitable(said) else cast("str", said)
+
+
+class Asking:
+    """How an event loop asks: once for all calls that wait. It goes on without those that leave, for the next.
+
+    Else a function that takes longer than the calls may would be asked again and again, and never heard.
+    """
+
+    def __init__(self) -> None:
+        self._answer: asyncio.Future[Bearer] | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    async def answer_of(self, ask: Callable[[], Awaitable[Bearer]]) -> Bearer:
+        """What the one that is under way gives or raises; begins one if there is none."""
+        if self._answer is None:
+            self._answer = asyncio.get_running_loop().create_future()
+            self._task = asyncio.create_task(_settle(ask, self._answer), name="lisn-api-token")
+            self._task.add_done_callback(self._end)
+        return await asyncio.shield(self._answer)
+
+    def stop(self) -> None:
+        """Nobody needs the answer any more."""
+        if self._task is not None:
+            self._task.cancel()
+
+    def _end(self, _: object) -> None:
+        assert self._answer is not None
+        self._answer.cancel()  # in case the task was, perhaps before its first step
+        self._answer = self._task = None
+
+
+async def _settle(ask: Callable[[], Awaitable[Bearer]], answer: asyncio.Future[Bearer]) -> None:
+    try:
+        async with asyncio.timeout(LONGEST_ASKING):
+            answer.set_result(await ask())
+    except asyncio.CancelledError:
+        answer.cancel()
+    except BaseException as error:  # noqa: BLE001 - it belongs to those who wait, and a loop would die of some
+        answer.set_exception(error)
+        answer.exception()  # they may all have left
+    finally:
+        del answer  # else an error keeps itself alive through this frame
+
+
+async def _in_a_thread(function: Callable[[], Any]) -> Any:
+    """What a function gives or raises.
+
+    The thread is its own, and a daemon: a function that never returns takes none from a pool, in which names are
+    looked up, and the program can end.
+    """
+    loop = asyncio.get_running_loop()
+    context = contextvars.copy_context()
+    has_ended = asyncio.Event()
+    outcome: list[Any] = []
+
+    def run() -> None:
+        try:
+            outcome.append(context.run(function))
+        except BaseException as error:  # noqa: BLE001
+            outcome.extend((None, error))
+        with contextlib.suppress(RuntimeError):  # the loop has been closed
+            loop.call_soon_threadsafe(has_ended.set)
+
+    threading.Thread(target=run, name="lisn-api-token", daemon=True).start()
+    await has_ended.wait()
+    if len(outcome) == 2:
+        raise outcome.pop()
+    return outcome.pop()
 
 
 def checked_token(token: object, source: str) -> Secret:
     """The token itself. Raises `ConfigurationError`, which shows none of it."""
+    token = hide(token)  # a local of this frame, if this fails
     if not isinstance(token, str):
-        raise ConfigurationError(f"{source} must be a string, not {type(token).__name__}")
+        kind = kind_of(token)
+        del token  # bytes, say: it shows all the same
+        raise ConfigurationError(f"{source} must be a string, not {kind}")
     if not _TOKEN.fullmatch(token):
         if not token:
             what = "is empty"

@@ -51,6 +51,7 @@ from ._outgoing import (
 from ._permits import Queue
 from ._request import COLLECTION, Request
 from ._response import Broken, Reply, reply_of
+from ._tokens import Asking
 from ._unpack import ACCEPTED
 from ._version import __version__
 from .errors import ConfigurationError
@@ -102,11 +103,11 @@ class Pool:
     session: aiohttp.ClientSession
     slots: asyncio.Semaphore
     limits: Limits
-    asking: asyncio.Lock = attrs.field(factory=asyncio.Lock, init=False)
-    """Held while the API token is asked for."""
+    keeper: Keeper
+    asking: Asking
+    """How the API token is asked for."""
     queue: Queue = attrs.field(factory=Queue, init=False)
     """Where a rate limit makes requests wait."""
-    keeper: Keeper | None = None
 
 
 class Transport:
@@ -240,7 +241,7 @@ class Transport:
     async def rest(self) -> None:
         """Close the session of the running loop, and ask every other loop to close its own."""
         pools, self._pools = self._pools, {}
-        await close_all({loop: pool.keeper for loop, pool in pools.items() if pool.keeper is not None})
+        await close_all({loop: pool.keeper for loop, pool in pools.items()})
 
     def url(self, request: Request[Any]) -> str:
         """The URL that a request goes to."""
@@ -254,17 +255,14 @@ class Transport:
         if self._closed:
             raise ConfigurationError("this client is closed; make another, or enter it again with `with`")
         _keep_buffers_on_the_heap()
+        if self._borrowed is not None and self._borrowed.closed:
+            raise ConfigurationError("the session that was lent to this client is closed")
+        limits, asking = Limits(loop), Asking()
+        session = self._borrowed or self._session(Outbox(loop, limits))
+        keeper = _keep(None if session is self._borrowed else session, limits, asking)
+        await anext(keeper)  # does not suspend: no second pool can be made meanwhile
         slots = asyncio.Semaphore(self._settings.max_connections)
-        limits = Limits(loop)
-        if self._borrowed is not None:
-            if self._borrowed.closed:
-                raise ConfigurationError("the session that was lent to this client is closed")
-            pool = Pool(self._borrowed, slots, limits)
-        else:
-            session = self._session(Outbox(loop, limits))
-            keeper = _keep(session, limits)
-            await anext(keeper)  # does not suspend: no second pool can be made meanwhile
-            pool = Pool(session, slots, limits, keeper)
+        pool = Pool(session, slots, limits, keeper, asking)
         for ended in [other for other in list(self._pools) if other.is_closed()]:
             self._pools.pop(ended, None)  # its session was closed with it
         self._pools[loop] = pool
@@ -306,15 +304,18 @@ _open: set[aiohttp.ClientSession] = set()
 closes the session; it would also end the session itself, which then complains on stderr."""
 
 
-async def _keep(session: aiohttp.ClientSession, limits: Limits) -> Keeper:
-    _open.add(session)
+async def _keep(own: aiohttp.ClientSession | None, limits: Limits, asking: Asking) -> Keeper:
+    if own is not None:
+        _open.add(own)
     try:
         yield
     finally:
-        with contextlib.suppress(TimeoutError):  # a peer that stopped reading would hold it up for ever
-            async with asyncio.timeout(CLOSING):
-                await session.close()
-        _open.discard(session)
+        asking.stop()
+        if own is not None:
+            with contextlib.suppress(TimeoutError):  # a peer that stopped reading would hold it up for ever
+                async with asyncio.timeout(CLOSING):
+                    await own.close()
+            _open.discard(own)
         limits.rest()
 
 

@@ -82,7 +82,7 @@ class AsyncLisn:
         documentation does not list.
         """
         api_token, proxy, base_url = hide(api_token), hide(proxy), hide(base_url)
-        default_headers = hide(default_headers)
+        default_headers, middleware = hide(default_headers), hide(middleware)
         # Here and not above: they take a quarter of a second, most of it aiohttp's, which loads the system's
         # certificates. And not at the first call: that runs in a loop, which would stand still for it.
         from . import _config

@@ -84,6 +84,7 @@ class Lisn:
         base_url = hide(base_url)
         default_headers = hide(default_headers)
         proxy = hide(proxy)
+        middleware = hide(middleware)
         self._use(
             AsyncLisn(
                 api_token,

@@ -25,6 +25,7 @@ from lisn_async import (
     RawResponse,
 )
 from lisn_async.sandbox import Sandbox
+from lisn_sync._loop import home
 from tests.conftest import SALES
 
 SPEC = {"name": "n", "type": "text", "llm_provider": "grok", "system_prompt": "p"}
@@ -129,6 +130,24 @@ async def test_a_header_it_adds_replaces_a_default_one_whatever_its_case(wire: A
             "x-tenant: t2",
         ]
         assert lines.count("authorization: bearer tok") == 1
+
+
+@pytest.mark.parametrize("size", [1, 2**17])
+async def test_of_two_that_add_one_header_in_two_cases_the_inner_one_has_the_last_word(
+    sandbox: Sandbox, size: int
+) -> None:
+    async def outer(request: APIRequest, call_next: CallNext) -> RawResponse[Any]:
+        request.headers["X-Tenant"] = "t1"
+        return await call_next(request)
+
+    async def inner(request: APIRequest, call_next: CallNext) -> RawResponse[Any]:
+        request.headers["x-tenant"] = "t2"
+        return await call_next(request)
+
+    async with client_of(sandbox, outer, inner) as client:
+        await client.assistants.create({**SPEC, "system_prompt": "p" * size})
+    given = [value for name, value in sandbox.seen[0].headers.items() if name.lower() == "x-tenant"]
+    assert given == ["t2"]
 
 
 @pytest.mark.parametrize(
@@ -387,6 +406,86 @@ async def test_an_item_whose_reply_was_lost_is_settled_although_a_middleware_mad
     assert len(sandbox.assistants()) == 2
 
 
+@pytest.mark.parametrize("falls_back", [False, True])
+async def test_an_item_that_it_gives_up_under_way_is_looked_for_and_never_made_twice(
+    sandbox: Sandbox, tmp_path: Path, falls_back: bool
+) -> None:
+    async def gives_up(request: APIRequest, call_next: CallNext) -> RawResponse[Any]:
+        if request.operation != "assistants.create":
+            return await call_next(request)
+        passing_on = asyncio.ensure_future(call_next(request))
+        await sandbox.received(1, operation="create")
+        passing_on.cancel()
+        if falls_back:
+            return RawResponse(status_code=200, headers={}, attempts=1, result=None)
+        raise TimeoutError
+
+    sandbox.faults = [{"do": "hang", "when": "after", "operation": "create"}]
+    async with client_of(sandbox, gives_up) as client:
+        for _ in range(2):
+            result = await client.assistants.create_many([SPEC], journal=tmp_path / "j", settle=0.01)
+            assert [outcome.status for outcome in result.outcomes] == ["created"]
+    assert len(sandbox.assistants()) == 1
+
+
+async def test_an_item_that_it_left_waiting_is_not_sent_later(sandbox: Sandbox) -> None:
+    left: list[asyncio.Future[Any]] = []
+
+    async def leaves(request: APIRequest, call_next: CallNext) -> RawResponse[Any]:
+        if request.operation != "assistants.create":
+            return await call_next(request)
+        holding = [asyncio.ensure_future(client.assistants.get("ast_1"))]
+        await sandbox.received(1, operation="get")
+        left.append(asyncio.ensure_future(call_next(request)))
+        await asyncio.sleep(0)  # it waits for the one connection
+        holding.pop().cancel()
+        raise LookupError("tired of waiting")
+
+    sandbox.faults = [{"do": "hang", "operation": "get"}]
+    async with client_of(sandbox, leaves, max_connections=1) as client:
+        result = await client.assistants.create_many([SPEC])
+        assert [outcome.status for outcome in result.outcomes] == ["failed"]
+        await asyncio.wait(left)
+    assert sandbox.assistants() == []
+
+
+@pytest.mark.parametrize("method", ["POST", "PATCH"])
+async def test_an_answer_that_it_made_up_for_an_item_fails_it_and_the_others_go_on(
+    sandbox: Sandbox, method: str
+) -> None:
+    methods: list[str] = []
+
+    async def makes_up(request: APIRequest, call_next: CallNext) -> RawResponse[Any]:
+        methods.append(request.method)
+        if request.method == method and methods.count(method) == 1:
+            return RawResponse(status_code=200, headers={}, attempts=1, result=None)
+        return await call_next(request)
+
+    async with client_of(sandbox, makes_up) as client:
+        result = await client.assistants.create_many([SPEC] * 2, exact="marker", max_concurrency=1)
+    first, second = result.outcomes
+    assert (first.status, second.status) == ("failed" if method == "POST" else "unknown", "created")
+    assert "a middleware answered" in str(first.error)
+
+
+async def test_a_cancellation_of_its_own_fails_an_item_and_not_the_run(sandbox: Sandbox) -> None:
+    begun = 0
+
+    async def waits_for_another(request: APIRequest, call_next: CallNext) -> RawResponse[Any]:
+        nonlocal begun
+        begun += request.operation == "assistants.create"
+        if begun == 1:
+            other = asyncio.ensure_future(asyncio.Event().wait())
+            other.cancel()
+            await other
+        return await call_next(request)
+
+    async with client_of(sandbox, waits_for_another) as client:
+        result = await client.assistants.create_many([SPEC] * 2, max_concurrency=1)
+    assert [outcome.status for outcome in result.outcomes] == ["failed", "created"]
+    assert "CancelledError" in str(result.failed[0].error)
+
+
 async def test_errors_of_items_die_at_once_without_the_collector(sandbox: Sandbox) -> None:
     async def look(request: APIRequest, call_next: CallNext) -> RawResponse[Any]:
         return await call_next(request)
@@ -423,6 +522,35 @@ def test_the_sync_client_takes_the_same_functions(lisn_sandbox: Any) -> None:
     assert [outcome.status for outcome in outcomes] == ["created"]
     assert seen == ["assistants.create", "assistants.list", "assistants.create"]
     assert {one.headers["X-Sync"] for one in lisn_sandbox.seen} == {"yes"}
+
+
+@pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt])
+@pytest.mark.parametrize("place", ["create", "settling list"])
+def test_one_that_ends_the_program_during_a_bulk_run_leaves_the_loop_of_all_alone(
+    lisn_sandbox: Any, error: type[BaseException], place: str, tmp_path: Path
+) -> None:
+    lists = 0
+
+    async def exits(request: APIRequest, call_next: CallNext) -> RawResponse[Any]:
+        nonlocal lists
+        lists += request.operation == "assistants.list"
+        response = await call_next(request)
+        if lists == 2 or (place == "create" and request.operation == "assistants.create"):
+            raise error
+        return response
+
+    if place != "create":
+        lisn_sandbox.faults = [{"do": "reset", "when": "after", "operation": "create"}]
+    url = lisn_sandbox.base_url
+    with lisn_sync.Lisn(lisn_sandbox.token, base_url=url, middleware=[exits]) as client:
+        loop = home.background
+        with pytest.raises(error):
+            client.assistants.create_many([SPEC], settle=0.01, journal=tmp_path / "j")  # type: ignore[list-item]
+    with lisn_sync.Lisn(lisn_sandbox.token, base_url=url) as other:
+        result = other.assistants.create_many([SPEC], settle=0.01, journal=tmp_path / "j")  # type: ignore[list-item]
+        assert len(other.assistants.list()) == 1
+    assert [outcome.status for outcome in result.outcomes] == ["created"]
+    assert home.background is loop
 
 
 def test_one_that_calls_the_sync_client_is_told_so(lisn_sandbox: Any) -> None:

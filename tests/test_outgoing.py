@@ -356,6 +356,40 @@ async def test_a_header_that_a_tool_adds_or_replaces_travels(
     assert b"Authorization: Bearer t\r\n" in wire.requests[1]
 
 
+@pytest.mark.parametrize("size", [1, 2**17])
+async def test_the_trace_context_of_a_tool_below_a_middleware_is_the_one_that_travels(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    """What OpenTelemetry's instrumentation of aiohttp does: its span is a child of ours, and the server's of its."""
+    config = aiohttp.TraceConfig()
+
+    async def inject(_: Any, __: Any, params: aiohttp.TraceRequestStartParams) -> None:
+        params.headers["traceparent"] = "of-the-tool"
+
+    config.on_request_start.append(inject)
+    init = aiohttp.ClientSession.__init__
+    monkeypatch.setattr(
+        aiohttp.ClientSession,
+        "__init__",
+        lambda session, *args, **given: init(session, *args, trace_configs=[config], **given),
+    )
+
+    async def add(request: Any, call_next: Any) -> Any:
+        request.headers |= {"traceparent": "of-ours", "X-Tenant": "t2"}
+        return await call_next(request)
+
+    wire.script.append(reply(ONE))
+    options: dict[str, Any] = {"middleware": [add], "default_headers": {"X-Tenant": "t1"}}
+    async with AsyncLisn("t", base_url=wire.base_url, **options) as client:
+        await client.assistants.create(**{**SPEC, "system_prompt": "x" * size})
+    lines = wire.requests[0].split(b"\r\n")
+    assert [line for line in lines if line.startswith((b"traceparent", b"X-Tenant", b"Authorization"))] == [
+        b"X-Tenant: t2",
+        b"traceparent: of-the-tool",
+        b"Authorization: Bearer t",
+    ]
+
+
 class Tool:
     """Wraps the session's one way in, as a tool does, and adds arguments while it `adds` some."""
 

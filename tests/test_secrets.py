@@ -6,6 +6,7 @@ import asyncio
 import logging
 import pickle
 import traceback
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,10 +37,19 @@ async def with_a_key(request: APIRequest, call_next: CallNext) -> RawResponse[An
     return await call_next(request)
 
 
+async def sign_with(key: str, request: APIRequest, call_next: CallNext) -> RawResponse[Any]:
+    del key  # else it shows in this frame, which is the user's
+    return await call_next(request)
+
+
 WAYS: dict[str, dict[str, Any]] = {
     "plain": {},
     "token from a function": {"api_token": lambda: str(TOKEN)},
     "key from a middleware": {"middleware": [with_a_key]},
+    "functions that hold them": {
+        "api_token": partial(lambda token: token, TOKEN),
+        "middleware": [partial(sign_with, SECRET)],
+    },
 }
 
 
@@ -47,6 +57,7 @@ async def fail(wire: Wire, operation: str, **options: Any) -> LisnError:
     async with AsyncLisn(
         **{"api_token": TOKEN, "base_url": wire.base_url, "max_retries": 0, **options}
     ) as client:
+        options.clear()  # they show in this frame, which is the user's
         try:
             if operation == "create":
                 await client.assistants.create(
@@ -132,11 +143,22 @@ async def test_a_validation_error_shows_no_secret(wrong: dict[str, Any]) -> None
         {"base_url": f"http://example.com/{SECRET}"},
         {"default_headers": {"X-Key": SECRET + "\n"}},
         {"default_headers": {"X-Key": SECRET}, "max_retries": -1},
+        {"api_token": partial(str, TOKEN), "max_retries": -1},
+        {"middleware": [partial(sign_with, SECRET)], "max_retries": -1},
+        {"middleware": [partial(print, SECRET)]},
     ],
 )
 def test_a_configuration_error_shows_no_secret(wrong: dict[str, Any]) -> None:
     with pytest.raises(LisnError) as caught:
         AsyncLisn(**{"api_token": TOKEN, **wrong})
+    assert_hidden(ours_in(caught.value))
+
+
+@pytest.mark.parametrize("given", [TOKEN + "\n", TOKEN.encode(), [TOKEN]])
+async def test_what_a_function_gives_that_is_no_token_shows_in_no_frame(given: Any) -> None:
+    async with AsyncLisn(partial(lambda given: given, given), base_url="http://127.0.0.1:1") as client:
+        with pytest.raises(LisnError, match="what the function api_token returned") as caught:
+            await client.assistants.list()
     assert_hidden(ours_in(caught.value))
 
 

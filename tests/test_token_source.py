@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
+import gc
+import subprocess
+import sys
 import threading
 import traceback
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -195,6 +200,139 @@ async def test_a_caller_that_leaves_while_the_token_is_asked_for_leaves_the_othe
             await first
 
 
+@pytest.mark.parametrize("is_plain", [True, False])
+async def test_a_function_that_takes_longer_than_the_calls_may_is_heard_all_the_same(
+    box: Sandbox, is_plain: bool
+) -> None:
+    asked, go, may_end = asyncio.Event(), asyncio.Event(), threading.Event()
+    times = 0
+
+    async def slow() -> str:
+        nonlocal times
+        times += 1
+        asked.set()
+        await go.wait()
+        return NEW
+
+    loop = asyncio.get_running_loop()
+
+    def slow_in_a_thread() -> str:
+        nonlocal times
+        times += 1
+        loop.call_soon_threadsafe(asked.set)
+        may_end.wait()
+        return NEW
+
+    source: Any = slow_in_a_thread if is_plain else slow
+    async with AsyncLisn(source, base_url=box.base_url, deadline=0.05) as client:
+        for _ in range(3):
+            with pytest.raises(APITimeoutError):
+                await client.assistants.list()
+        await asked.wait()
+        patient = asyncio.ensure_future(client.with_options(deadline=None).assistants.list())
+        await asyncio.sleep(0)
+        go.set()
+        may_end.set()
+        await patient
+    assert times == 1
+    assert tokens_seen(box) == [NEW]
+
+
+async def test_of_many_that_wait_those_who_leave_change_nothing(box: Sandbox) -> None:
+    may_end = threading.Event()
+    source = Source(NEW)
+
+    def slow() -> str:
+        may_end.wait()
+        return source()
+
+    async with AsyncLisn(slow, base_url=box.base_url) as client:
+        calls = [asyncio.ensure_future(client.assistants.list()) for _ in range(40)]
+        for call in calls[:10]:
+            await asyncio.sleep(0)
+            call.cancel()
+        may_end.set()
+        results = await asyncio.gather(*calls, return_exceptions=True)
+    assert [type(result) for result in results] == [asyncio.CancelledError] * 10 + [list] * 30
+    assert len(source.threads) == 1
+
+
+@pytest.mark.parametrize("is_plain", [True, False])
+@pytest.mark.parametrize("error", [StopIteration, asyncio.CancelledError, concurrent.futures.CancelledError])
+async def test_what_it_raises_that_means_something_to_a_loop_is_an_error_like_any_other(
+    box: Sandbox, error: type[BaseException], is_plain: bool
+) -> None:
+    def plain() -> str:
+        raise error
+
+    async def coroutine() -> str:
+        raise error
+
+    source = plain if is_plain else coroutine
+    async with AsyncLisn(source, base_url=box.base_url, max_retries=0, timeout=5) as client:
+        with pytest.raises(APIConnectionError, match=r"the function api_token raised (Canc|Runtime)"):
+            await client.assistants.list()
+
+
+@pytest.mark.parametrize("is_plain", [True, False])
+async def test_an_error_that_many_got_dies_at_once_without_the_collector(
+    box: Sandbox, is_plain: bool
+) -> None:
+    class Sealed(Exception):
+        pass
+
+    seen: list[weakref.ref[Any]] = []
+
+    def plain() -> str:
+        error = Sealed()
+        seen.append(weakref.ref(error))
+        try:
+            raise error
+        finally:
+            del error
+
+    async def coroutine() -> str:
+        return plain()
+
+    gc.disable()
+    try:
+        source = plain if is_plain else coroutine
+        async with AsyncLisn(source, base_url=box.base_url, max_retries=0) as client:
+            calls = (client.assistants.list() for _ in range(9))
+            errors = await asyncio.gather(*calls, return_exceptions=True)
+            assert {type(error) for error in errors} == {APIConnectionError}
+            del errors
+            await asyncio.sleep(0)
+            assert [one() for one in seen] == [None]
+    finally:
+        gc.enable()
+
+
+async def test_a_closed_client_no_longer_waits_for_it(box: Sandbox) -> None:
+    was_stopped = asyncio.Event()
+
+    async def never() -> str:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            was_stopped.set()
+        return NEW
+
+    client = AsyncLisn(never, base_url=box.base_url, timeout=0.05, max_retries=0)
+    with pytest.raises(APITimeoutError):
+        await client.assistants.list()
+    assert not was_stopped.is_set()
+    await client.aclose()
+    await was_stopped.wait()
+
+
+async def test_a_renewal_takes_nothing_from_the_budget_of_resends(box: Sandbox) -> None:
+    async with AsyncLisn(Source(OLD, NEW), base_url=box.base_url) as client:
+        client._calls.traffic.budget.tokens = 0.0  # as after an outage, or when very many were under way
+        await client.assistants.create(**SALES)
+    assert tokens_seen(box) == [OLD, NEW]
+
+
 @pytest.mark.parametrize("given", ["whisper-9\n", "", "whisper-ö", "a b", None, 7, b"whisper-bytes"])
 async def test_what_is_no_token_is_named_and_never_shown(box: Sandbox, given: Any) -> None:
     async with AsyncLisn(Source(given), base_url=box.base_url) as client:
@@ -232,6 +370,54 @@ def test_a_client_may_be_used_in_several_loops_after_another(lisn_sandbox: Any) 
     call: Callable[[], Any] = client.assistants.list
     assert asyncio.run(call()) == asyncio.run(call()) == []
     assert len(source.threads) == 1
+
+
+def test_two_loops_that_ask_at_the_same_time_both_get_a_second_try(lisn_sandbox: Any) -> None:
+    both_ask, times = threading.Barrier(2, timeout=10), iter(range(9))
+
+    def source() -> str:
+        if next(times) < 2:
+            both_ask.wait()
+            return OLD
+        return str(lisn_sandbox.token)
+
+    client = AsyncLisn(source, base_url=lisn_sandbox.base_url)
+    with concurrent.futures.ThreadPoolExecutor(2) as threads:
+        calls = [threads.submit(lambda: asyncio.run(client.assistants.list())) for _ in range(2)]  # type: ignore[arg-type]
+        assert [call.result() for call in calls] == [[], []]
+
+
+NEVER = """
+import threading, lisn_{package}
+def never():
+    threading.Event().wait()
+client = lisn_{package}.{kind}(never, base_url="http://127.0.0.1:1", timeout=0.05, max_retries=0)
+try:
+    {call}
+except lisn_{package}.APITimeoutError:
+    print("given up")
+"""
+
+
+@pytest.mark.parametrize(
+    ("package", "kind", "call"),
+    [
+        ("sync", "Lisn", "client.assistants.list()"),
+        ("async", "AsyncLisn", "import asyncio; asyncio.run(client.assistants.list())"),
+    ],
+)
+def test_one_that_never_returns_does_not_hold_up_the_end_of_the_program(
+    package: str, kind: str, call: str
+) -> None:
+    program = NEVER.format(package=package, kind=kind, call=call)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "given up\n", "")
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import secrets
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
-from typing import Self, TypeAlias
+from typing import Any, Self, TypeAlias
 
 from .._request import Caller
 from ..errors import JournalError, LisnError, ValidationError
@@ -39,6 +39,21 @@ ROUNDS = 5
 """Listings without any progress after which items that keep getting lost are reported as unknown."""
 GRACE = 0.5
 """Seconds for what is in flight to come home when a run is stopped."""
+
+
+class _Ended(Exception):
+    """Carries a `SystemExit` or a `KeyboardInterrupt`, of a middleware say, to whoever waits for the run."""
+
+    def __init__(self, by: BaseException) -> None:
+        self.by = by
+
+
+async def _ending_no_loop(coroutine: Coroutine[Any, Any, None]) -> None:
+    """The same as a task: coming out of one, those two end the loop, and in `lisn_sync` that is everybody's."""
+    try:
+        await coroutine
+    except (SystemExit, KeyboardInterrupt) as error:
+        raise _Ended(error) from None
 
 
 class Run:
@@ -83,7 +98,7 @@ class Run:
         except BaseException:
             await self._close_journal()
             raise
-        self._main = asyncio.create_task(self._carry_out())
+        self._main = asyncio.create_task(_ending_no_loop(self._carry_out()))
         self._main.add_done_callback(lambda _: self._news.set())
         return self
 
@@ -111,7 +126,10 @@ class Run:
         self._ready.clear()
         self._room.set()
         if not batch:
-            self._main.result()  # raises what ended the run, if it was no item
+            try:
+                self._main.result()  # raises what ended the run, if it was no item
+            except _Ended as ended:
+                raise ended.by from None
         return batch
 
     def leftover(self) -> list[BulkOutcome]:
@@ -239,7 +257,8 @@ class Run:
             async with asyncio.TaskGroup() as group:
                 feeders = [group.create_task(feeder) for feeder in feeding]
                 workers = [
-                    group.create_task(work()) for _ in range(most if total is None else min(most, total))
+                    group.create_task(_ending_no_loop(work()))
+                    for _ in range(most if total is None else min(most, total))
                 ]
                 if workers:
                     await asyncio.wait(workers)

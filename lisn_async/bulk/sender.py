@@ -20,7 +20,7 @@ from .._calls import Tried
 from .._endpoints import update
 from .._log import bulk_logger as logger
 from .._request import Caller, Request
-from .._retry import Happened, Meaning, backoff, is_declined, meaning_of
+from .._retry import Attempt, Happened, Meaning, backoff, is_declined, meaning_of
 from ..errors import APIConnectionError, APIResponseError, APITimeoutError, JournalError, ValidationError
 from ..models import Assistant, AssistantUpdate
 from .job import Desk, Job
@@ -155,6 +155,8 @@ class Sender:
                     sent_by=turn.at + self._seconds_of_hope(),
                     about_to_send=send_off,
                 )
+                if tried.response is not None and not isinstance(tried.response.parse(), Assistant):
+                    tried = _made_up(request)
                 self._learn(tried, turn)
             finally:
                 self._pace.release()
@@ -224,6 +226,13 @@ class Sender:
     def _not_tried(self, job: Job) -> APIConnectionError:
         why = f"not sent: no item succeeded for {self._give_up_after:g} s, the run was given up"
         return APIConnectionError(why, job.request.method, job.request.path, 0, False)
+
+
+def _made_up(request: Request[Assistant]) -> Tried[Assistant]:
+    """What became of an item that was not sent, since a middleware has its own answer to it."""
+    why = "not sent: a middleware answered it, and not with an assistant"
+    attempt = Attempt(method=request.method, happened=Happened.BARRED)
+    return Tried(attempt=attempt, error=APIResponseError(why, request.method, request.path, 0, False))
 
 
 def _is_too_much(tried: Tried[Assistant]) -> bool:

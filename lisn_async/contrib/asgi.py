@@ -33,7 +33,8 @@ class CancelOnDisconnect:
 
     That the caller has gone is known only behind the request's body, of which one message is read ahead and no more.
     So an application is not cancelled while it leaves a body unread that came in several, or that the caller announced
-    with `Expect: 100-continue`.
+    with `Expect: 100-continue`. A caller that closes its sending half and still reads has gone as well, to a server that
+    says so, as Hypercorn does.
     """
 
     def __init__(self, app: App) -> None:
@@ -84,6 +85,9 @@ class _Exchange:
                 raise  # the server is shutting down, say
             await self._end_without_an_answer()
         finally:
+            # A task that the application left behind may still listen: to it the exchange is over, as to the server.
+            self._end = self._end or {"type": "http.disconnect"}
+            self._arrived.set()
             watcher.cancel()
             await asyncio.wait([watcher])
 

@@ -11,18 +11,23 @@ aiohttp itself add a span for each of them below ours.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from time import perf_counter
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 from urllib.parse import urlsplit
 
-from opentelemetry import metrics, propagate, trace
+from opentelemetry import baggage, metrics, propagate, trace
 
+from .._headers import wrong_with_headers
+from .._log import logger
 from .._middleware import APIRequest, CallNext
 from .._response import RawResponse
 from .._version import __version__
 from ..errors import APIError, APIStatusError
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 SCOPE = "lisn"
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
@@ -64,47 +69,74 @@ class Tracing:
 
     async def __call__(self, request: APIRequest, call_next: CallNext) -> RawResponse[Any]:
         about = _about(request)
-        known = {"url.full": request.url, **about}
-        span = self._tracer.start_span(
-            f"lisn.{request.operation}", kind=trace.SpanKind.CLIENT, attributes=known
-        )
-        with trace.use_span(span, end_on_exit=True, record_exception=False, set_status_on_exception=False):
-            self._pass_on_context(request)
-            self._active.add(1, about)
+        span = _quietly(self._begin, request, about) or trace.INVALID_SPAN
+        with trace.use_span(span, record_exception=False, set_status_on_exception=False):
+            _quietly(_pass_on_context, request)
             began = perf_counter()
             found: dict[str, Any] = {}
             try:
                 response = await call_next(request)
             except BaseException as error:  # a caller that is cancelled has waited as well
                 found = _failed(error)
-                if span.is_recording():
-                    span.record_exception(error)
-                    span.set_status(trace.StatusCode.ERROR, _one_line(error))
+                _quietly(_record, span, error)
                 raise
             else:
                 found = _found(response.status_code, response.attempts, response.request_id)
                 return response
             finally:
-                seconds = perf_counter() - began
-                self._active.add(-1, about)
-                span.set_attributes(found)
-                self._measure(request, about, found, seconds)
+                _quietly(self._measure, request, about, found, perf_counter() - began)
+                _quietly(self._end, span, found)
 
-    def _pass_on_context(self, request: APIRequest) -> None:
-        carrier: dict[str, str] = {}
-        propagate.inject(carrier)
-        carrier.pop("baggage", None)
-        request.headers.update(carrier)
+    def _begin(self, request: APIRequest, about: Mapping[str, Any]) -> trace.Span:
+        self._active.add(1, about)
+        return self._tracer.start_span(
+            f"lisn.{request.operation}",
+            kind=trace.SpanKind.CLIENT,
+            attributes={"url.full": request.url, **about},
+        )
+
+    def _end(self, span: trace.Span, found: Mapping[str, Any]) -> None:
+        span.set_attributes(found)
+        span.end()
 
     def _measure(
         self, request: APIRequest, about: Mapping[str, Any], found: Mapping[str, Any], seconds: float
     ) -> None:
+        self._active.add(-1, about)
         measured = {**about, **{name: found[name] for name in _MEASURED if name in found}}
         self._duration.record(seconds, measured)
         # An item of a bulk run comes here each time it is sent: then the last one is all that is new.
         resends = found.get("lisn.attempts", 0) - request.attempt + (request.attempt > 1)
         if resends > 0:
             self._resends.add(resends, measured)
+
+
+def _quietly(do: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
+    """What it gives. A call does not fail because a sampler, a propagator or a processor of spans does."""
+    try:
+        return do(*args, **kwargs)
+    except Exception as error:  # noqa: BLE001
+        _say_once(f"tracing failed: {type(error).__name__}")
+        return None
+
+
+@cache
+def _say_once(what: str) -> None:
+    logger.warning(what, exc_info=True)
+
+
+def _pass_on_context(request: APIRequest) -> None:
+    carrier: dict[str, str] = {}
+    propagate.inject(carrier, baggage.clear())
+    for name, value in carrier.items():
+        if wrong_with_headers({name: value}) is None:
+            request.headers[name] = value
+
+
+def _record(span: trace.Span, error: BaseException) -> None:
+    if span.is_recording():
+        span.record_exception(error)
+        span.set_status(trace.StatusCode.ERROR, _one_line(error))
 
 
 @cache

@@ -253,6 +253,21 @@ async def test_two_who_wait_for_messages_at_once_get_one_each() -> None:
     assert got == [PIECE, LAST]
 
 
+async def test_a_task_that_the_application_left_behind_hears_that_the_exchange_is_over() -> None:
+    left: list[asyncio.Task[Message]] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        left.append(asyncio.ensure_future(receive()))
+        await settled()
+        await send(ALL)
+
+    await Wire(LAST).serve(app)
+    await settled()
+    assert left[0].done()
+    assert await left[0] == GONE
+
+
 async def test_a_receive_that_was_cancelled_loses_no_message() -> None:
     wire = Wire()
 

@@ -256,6 +256,61 @@ async def test_no_attribute_event_or_metric_shows_a_secret(
     assert sandbox.token not in told
 
 
+async def test_baggage_stays_whatever_the_propagator_calls_it_and_so_does_what_is_no_header(
+    sandbox: Sandbox, client: AsyncLisn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from opentelemetry import baggage, context, propagate
+
+    class Jaegerish:
+        def inject(self, carrier: dict[str, Any], context: Any = None, setter: Any = None) -> None:
+            carrier |= {f"uberctx-{name}": value for name, value in baggage.get_all(context).items()}
+            carrier |= {"X-B3": "1-2-1", "X-Odd": "\u00fc", "X-Number": 7, "Authorization": "theirs"}
+
+    monkeypatch.setattr(propagate, "inject", Jaegerish().inject)
+    token = context.attach(baggage.set_baggage("customer", "secret-customer"))
+    try:
+        await client.assistants.list()
+    finally:
+        context.detach(token)
+    [seen] = sandbox.seen
+    assert seen.headers["X-B3"] == "1-2-1"
+    assert seen.headers["Authorization"] == f"Bearer {sandbox.token}"
+    assert not {"uberctx-customer", "X-Odd", "X-Number"} & set(seen.headers)
+
+
+@pytest.mark.parametrize("fails", ["on_start", "on_end", "sampler", "inject"])
+async def test_what_fails_in_tracing_fails_no_call_and_is_logged(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, fails: str
+) -> None:
+    from opentelemetry import propagate
+    from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
+
+    from lisn_async.contrib import opentelemetry as ours
+
+    class Broken(Exception):
+        pass
+
+    def broken(*_: Any, **__: Any) -> Any:
+        raise Broken
+
+    provider, processor = TracerProvider(), SpanProcessor()
+    provider.add_span_processor(processor)
+    if fails == "sampler":
+        monkeypatch.setattr(provider.sampler, "should_sample", broken, raising=False)
+    elif fails == "inject":
+        monkeypatch.setattr(propagate, "inject", broken)
+    else:
+        monkeypatch.setattr(processor, fails, broken)
+    ours._say_once.cache_clear()
+    middleware = [ours.Tracing(tracer_provider=provider)]
+    async with AsyncLisn(sandbox.token, base_url=sandbox.base_url, middleware=middleware) as client:
+        made = await client.assistants.create(**SALES)
+        with pytest.raises(NotFoundError):
+            await client.assistants.get("ast_none")
+    assert made.name == SALES["name"]
+    assert caplog.text.count("tracing failed: Broken") == 1
+
+
 # --- without being asked --------------------------------------------------------------------------------
 
 GLOBAL = """
@@ -306,3 +361,40 @@ def test_a_program_that_sets_opentelemetry_up_gets_spans_from_every_client(
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert json.loads(done.stdout) == ["lisn.assistants.list"] * 2
+
+
+UNUSABLE = """
+    import asyncio, logging, sys, types
+    logging.basicConfig(level="WARNING", stream=sys.stdout, format="%(message)s")
+    from lisn_async import AsyncLisn
+    {load}
+
+    async def main():
+        for _ in range(2):
+            async with AsyncLisn() as client:
+                assert await client.assistants.list() == []
+
+    asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize(
+    "load",
+    [
+        "sys.modules['opentelemetry.trace'] = types.ModuleType('opentelemetry.trace')",
+        "sys.modules['opentelemetry.trace'] = None",
+        "from opentelemetry import metrics, trace; metrics.get_meter = lambda name: None  # of before 1.0",
+    ],
+)
+def test_an_opentelemetry_that_cannot_be_used_fails_no_call_and_is_said_once(
+    lisn_sandbox: Any, load: str
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", textwrap.dedent(UNUSABLE).replace("{load}", load)],
+        env=environment_for(lisn_sandbox.base_url, lisn_sandbox.token),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("calls are not traced") == 1
