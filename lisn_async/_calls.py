@@ -23,6 +23,7 @@ from . import errors
 from ._config import Settings
 from ._log import log_attempt, logger
 from ._middleware import APIRequest, CallNext, Middleware, chain
+from ._passage import Passage
 from ._permits import Permits
 from ._request import Request
 from ._response import Broken, IncompleteList, Kind, RawResponse, Reply, hint, status_error
@@ -163,51 +164,47 @@ class Calls:
             return await self._attempt(
                 request, _NO_HEADERS, number=number, sent_by=sent_by, about_to_send=about_to_send
             )
-        tried: Tried[T] | None = None
-        is_out = is_over = False
-
-        async def goes_out() -> None:
-            nonlocal is_out
-            if about_to_send is not None:
-                await about_to_send()
-            if is_over:  # a middleware had this done in a task of its own, and left: it counts as not sent
-                raise asyncio.CancelledError
-            is_out = True
-
-        async def carry_out(headers: Mapping[str, str]) -> RawResponse[T]:
-            nonlocal tried
-            tried = await self._attempt(
-                request, headers, number=number, sent_by=sent_by, about_to_send=goes_out
-            )
-            if tried.response is None:
-                assert tried.error is not None
-                raise tried.error from tried.cause
-            return tried.response
-
+        send = partial(self._attempt, request, number=number, sent_by=sent_by)
+        passage = Passage(send, about_to_send)
         response: RawResponse[T] | None = None
+        failure: BaseException | None = None
         try:
-            response = await through(self._shown(request, carry_out, number))
+            response = await through(self._shown(request, passage.carry_out, number))
         except (Exception, asyncio.CancelledError) as error:  # a middleware raises what it likes
             if isinstance(error, asyncio.CancelledError) and _is_being_cancelled():
                 raise
-            if tried is None:
-                return (
-                    self._given_up(request, number, error)
-                    if is_out
-                    else self._refused(request, number, error)
-                )
-            if error is not tried.error:
-                logger.warning("%s: a middleware failed after the reply: %r", request.operation, error)
+            failure = error
         finally:
-            is_over = True
-        if tried is None:
-            assert response is not None
-            if is_out:
-                return self._given_up(request, number, None)
-            return Tried(attempt=_succeeded(request.method, response.status_code), response=response)
-        if tried.error is not None:
-            tried.error.__traceback__ = None  # its frames hold it, through `tried`
-        return tried
+            passage.leave()
+        try:
+            return self._outcome(request, number, passage, response, failure)
+        finally:
+            del passage, failure  # else an error keeps itself alive through its own frames
+
+    def _outcome(
+        self,
+        request: Request[T],
+        number: int,
+        passage: Passage[T],
+        response: RawResponse[T] | None,
+        failure: BaseException | None,
+    ) -> Tried[T]:
+        """What became of a request that went through the middleware; `response` and `failure` is what these say."""
+        if passage.ended is not None:
+            raise passage.ended
+        tried = passage.tried
+        if tried is not None:
+            if failure is not None and failure is not tried.error:
+                logger.warning("%s: a middleware failed after the reply: %r", request.operation, failure)
+            if tried.error is not None:
+                tried.error.__traceback__ = None  # its frames hold it
+            return tried
+        if passage.is_out:
+            return self._given_up(request, number, failure)
+        if response is None:
+            assert failure is not None
+            return self._refused(request, number, failure)
+        return Tried(attempt=_succeeded(request.method, response.status_code), response=response)
 
     def _middleware(self) -> CallNext | None:
         """What a call passes through. Our own tracing joins it once something has loaded OpenTelemetry."""

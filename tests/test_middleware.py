@@ -16,6 +16,7 @@ from lisn_async import (
     APIConnectionError,
     APIRequest,
     AsyncLisn,
+    BulkError,
     BulkOutcome,
     CallNext,
     ConfigurationError,
@@ -371,6 +372,24 @@ async def test_an_item_that_it_refuses_failed_and_was_not_sent_and_the_others_go
         again = await client.assistants.create_many(specs, max_concurrency=1, journal=journal)
     assert len(again.created) == 3
     assert sorted(row["name"] for row in sandbox.assistants()) == ["0", "1", "2"]
+
+
+async def test_what_ends_a_run_ends_it_and_is_no_item_that_was_refused(
+    sandbox: Sandbox, tmp_path: Path
+) -> None:
+    async def look(request: APIRequest, call_next: CallNext) -> RawResponse[Any]:
+        return await call_next(request)
+
+    async with client_of(sandbox, look) as client:
+        with pytest.raises(ConfigurationError, match="closed"):
+            async for _ in client.assistants.create_each([SPEC] * 500, max_concurrency=2):
+                await client.aclose()
+
+    tokens = iter([sandbox.token, "not a token"])
+    sandbox.faults = [{"status": 401, "operation": "create"}]
+    async with AsyncLisn(lambda: next(tokens), base_url=sandbox.base_url, middleware=[look]) as client:
+        with pytest.raises(BulkError, match="api_token returned"):
+            await client.assistants.create_many([SPEC] * 5)
 
 
 async def test_what_the_service_said_of_an_item_counts_whatever_a_middleware_makes_of_it(
