@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 from collections.abc import AsyncIterator
 from types import SimpleNamespace
@@ -63,5 +64,5 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         waits.append(seconds)
 
     # The name in that one module: aiohttp, too, calls asyncio.sleep, to let others run.
-    monkeypatch.setattr("lisn_async._calls.asyncio", SimpleNamespace(sleep=note))
+    monkeypatch.setattr("lisn_async._calls.asyncio", SimpleNamespace(**{**vars(asyncio), "sleep": note}))
     return waits
