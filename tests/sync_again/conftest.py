@@ -26,7 +26,9 @@ ASYNC_ONLY = re.compile(r"\.cancel\(|\._calls\b|session")
 
 NOT_HERE = {
     "test_a_coroutine_function_is_awaited_in_the_loop": "it looks at the loop, which is not the test's here",
+    "test_a_function_that_takes_longer_than_the_calls_may_is_heard_all_the_same": "it waits in the test's loop",
     "test_errors_of_items_die_at_once_without_the_collector": "the thread that waits here holds on to them",
+    "test_an_error_that_many_got_dies_at_once_without_the_collector": "so it does with those",
 }
 
 _END = object()
