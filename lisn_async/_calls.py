@@ -353,6 +353,7 @@ class Calls:
     async def _new_token(self, pool: Pool, ends: float, *, acted: bool) -> Bearer | Broken:
         """The token that the function gives, or what it did instead. Raises `ConfigurationError` if that is none."""
         seconds = min(self.settings.timeout, ends - time.monotonic())
+        until = time.monotonic() + seconds
         try:
             async with asyncio.timeout(seconds):
                 return await self.traffic.tokens.get(pool.asking)
@@ -363,9 +364,10 @@ class Calls:
         except (Exception, asyncio.CancelledError) as error:  # so does the function
             if isinstance(error, asyncio.CancelledError) and _is_being_cancelled():
                 raise
-            kind: Kind = "timeout" if isinstance(error, TimeoutError) else "connection"
-            why = f"the function api_token raised {type(error).__name__}, or took longer than {seconds:g} s"
-            return Broken(happened=Happened.UNSENT, kind=kind, why=why, cause=error)
+            if isinstance(error, TimeoutError) and time.monotonic() >= until:
+                return _unsent("timeout", f"the function api_token took longer than {seconds:.3g} s")
+            why = f"nothing was sent: the function api_token raised {type(error).__name__}"
+            return Broken(happened=Happened.UNSENT, kind="connection", why=why, cause=error)
 
     def _judge_broken(self, request: Request[T], what: Broken, number: int, *, acted: bool) -> Tried[T]:
         attempt = Attempt(

@@ -22,7 +22,7 @@ def wrong_with_headers(given: Mapping[str, str]) -> str | None:
         if not isinstance(name, str) or not _NAME.fullmatch(name):
             return f"{name!r} is no header name"
         if not isinstance(value, str) or not _VALUE.fullmatch(value):
-            return f"the value of {name} must be printable ASCII"
+            return f"the value of {name} must be a string of printable ASCII"
         if name.lower() in _OURS:
             return f"{name} is set by the client itself"
     return None

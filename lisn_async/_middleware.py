@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from functools import partial
 from typing import Any, TypeAlias
 
 import attrs
@@ -18,6 +20,9 @@ def _names(headers: Mapping[str, str]) -> str:
     return "{" + ", ".join(f"{name!r}: ..." for name in headers) + "}"
 
 
+_fixed = partial(attrs.field, on_setattr=attrs.setters.frozen)
+
+
 @attrs.define(kw_only=True, eq=False)
 class APIRequest:
     """A call as a middleware sees it: everything but the token and the body.
@@ -28,14 +33,15 @@ class APIRequest:
     `default_headers` is replaced.
     """
 
-    operation: str
-    method: str
-    url: str
-    url_template: str
-    attempt: int = 1
+    operation: str = _fixed()
+    method: str = _fixed()
+    url: str = _fixed()
+    url_template: str = _fixed()
+    attempt: int = _fixed(default=1)
     headers: dict[str, str] = attrs.field(factory=dict, repr=_names)
     _carry_out: Callable[[Mapping[str, str]], Awaitable[RawResponse[Any]]] = attrs.field(repr=False)
     _is_passed_on: bool = attrs.field(default=False, init=False, repr=False)
+    _answer: RawResponse[Any] | None = attrs.field(default=None, init=False, repr=False)
 
 
 CallNext: TypeAlias = Callable[[APIRequest], Coroutine[Any, Any, RawResponse[Any]]]
@@ -51,6 +57,8 @@ def checked(given: object) -> tuple[Middleware, ...]:
         raise ConfigurationError(
             f"middleware {wrong[0]} must be an `async def (request, call_next)` that returns the response"
         )
+    if wrong := [name_of(one) for one in given if not _takes_two(one)]:
+        raise ConfigurationError(f"middleware {wrong[0]} must take two arguments, `request` and `call_next`")
     return tuple(given)
 
 
@@ -62,6 +70,16 @@ def chain(middleware: Sequence[Middleware]) -> CallNext:
     return following
 
 
+def _takes_two(function: Callable[..., object]) -> bool:
+    try:
+        inspect.signature(function).bind(None, None)
+    except TypeError:
+        return False
+    except ValueError:  # it does not tell
+        return True
+    return True
+
+
 def name_of(middleware: object) -> str:
     """What a middleware is called in messages."""
     return getattr(middleware, "__qualname__", None) or type(middleware).__qualname__
@@ -71,12 +89,16 @@ def _link(middleware: Middleware, following: CallNext) -> CallNext:
     name, middleware = name_of(middleware), hide(middleware)  # it shows in the frame of `pass_through`
 
     async def pass_through(request: APIRequest) -> RawResponse[Any]:
-        response = await middleware(request, following)
-        if not isinstance(response, RawResponse):
-            raise TypeError(
-                f"middleware {name} must return what call_next returned, not {type(response).__name__}"
-            )
-        return response
+        try:
+            response = await middleware(request, following)
+            if not isinstance(response, RawResponse):
+                raise TypeError(
+                    f"middleware {name} must return what call_next returned, not {type(response).__name__}"
+                )
+            return response
+        except Exception as error:
+            _note_what_was_done(request, name, error)
+            raise
 
     return pass_through
 
@@ -93,7 +115,19 @@ async def _carry_out(request: APIRequest) -> RawResponse[Any]:
     if (wrong := wrong_with_headers(request.headers)) is not None:
         raise ConfigurationError(f"a header that a middleware added: {wrong}")
     request._is_passed_on = True
-    return await request._carry_out(_once(request.headers))
+    request._answer = await request._carry_out(_once(request.headers))
+    return request._answer
+
+
+def _note_what_was_done(request: APIRequest, name: str, error: Exception) -> None:
+    """Add to an error that came after the reply that the service did what it was asked for, and to what."""
+    answer = request._answer
+    if answer is not None and not getattr(error, "__notes__", None):
+        made = getattr(answer.parse(), "id", None)
+        error.add_note(
+            f"middleware {name} failed after the service had done it: {request.operation} was answered with"
+            f" {answer.status_code}" + (f", {made}" if made else "")
+        )
 
 
 def _once(headers: Mapping[str, str]) -> Mapping[str, str]:

@@ -21,6 +21,7 @@ TokenSource: TypeAlias = Callable[[], str] | Callable[[], Awaitable[str]]
 
 LONGEST_ASKING = 60.0
 """Seconds after which a function that has not answered is asked anew."""
+_OR_A_FUNCTION = {"api_token": ", or a function that returns one"}
 _TOKEN = re.compile(r"[\x21-\x7e]+")
 
 
@@ -151,7 +152,7 @@ def checked_token(token: object, source: str) -> Secret:
     if not isinstance(token, str):
         kind = kind_of(token)
         del token  # bytes, say: it shows all the same
-        raise ConfigurationError(f"{source} must be a string, not {kind}")
+        raise ConfigurationError(f"{source} must be a string{_OR_A_FUNCTION.get(source, '')}, not {kind}")
     if not _TOKEN.fullmatch(token):
         if not token:
             what = "is empty"

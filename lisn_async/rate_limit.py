@@ -18,8 +18,8 @@ _SCHEMES = ("redis://", "rediss://", "unix://")
 class RateLimit:
     """A budget of requests: `AsyncLisn(rate_limit=RateLimit(600, per_seconds=60))`.
 
-    At most `requests` leave in any `per_seconds`. A `burst` is how many of them may leave at once, and changes nothing
-    in the rate: at most `burst` leave in any `burst * per_seconds / requests` seconds. So 1 spaces them evenly, and more
+    At most `requests` leave in any `per_seconds` (seconds). A `burst`, by default all of them, is how many may leave at
+    once, and changes nothing in the rate: at most `burst` leave in any `burst * per_seconds / requests` seconds. So 1 spaces them evenly, and more
     than `requests` lets those who were idle catch up. Everything that is sent counts, re-sends and the calls of bulk
     runs too, and is sent in its turn. A call that could not go out before its `deadline` raises `APITimeoutError`
     instead, with nothing sent.

@@ -60,7 +60,8 @@ class Lisn:
 
         `api_token` defaults to `$LISN_API_TOKEN`. A function, plain or a coroutine function, is asked for it before
         the first request, and again after the service refused what it gave (401); a plain one in a thread of its own,
-        so it may read a file or call a server. The refused call is sent again then, within `max_retries`.
+        so it may read a file or call a server. The refused call is sent again then, within `max_retries`. If it raises,
+        or takes longer than `timeout`, nothing was sent: `APIConnectionError` or `APITimeoutError`, after `max_retries`.
 
         `base_url` defaults to `$LISN_BASE_URL`, else
         `https://app.lisn.dev/api`. `http://` is refused except for loopback hosts, unless
@@ -73,7 +74,9 @@ class Lisn:
         `middleware` are coroutine functions `(request, call_next) -> response` that every call passes through, the
         first one outermost: `request` is an `APIRequest`, `response` the `RawResponse` that awaiting
         `call_next(request)` gives, once. They may add headers, measure, count, or refuse by raising. They run on the
-        event loop, and must not block it. An item of a bulk run is a call to them each time it is sent.
+        event loop, and must not block it. An item of a bulk run is a call to them each time it is sent. `deadline` does
+        not bound what they do besides. What they raise is raised to the caller; after a reply, with a note of what the
+        service had done.
 
         `rate_limit` bounds how often anything is sent: see `RateLimit`.
 

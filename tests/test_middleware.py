@@ -581,3 +581,56 @@ def test_one_that_calls_the_sync_client_is_told_so(lisn_sandbox: Any) -> None:
     with client, pytest.raises(RuntimeError, match="in the thread of its own event loop"):
         client.assistants.list()
     assert lisn_sandbox.seen == []
+
+
+# --- mistakes -------------------------------------------------------------------------------------------
+
+
+async def test_an_error_after_the_reply_says_what_the_service_had_done(sandbox: Sandbox) -> None:
+    async def forgets(request: APIRequest, call_next: CallNext) -> None:
+        await call_next(request)
+
+    async def breaks(request: APIRequest, call_next: CallNext) -> RawResponse[Any]:
+        await call_next(request)
+        raise ValueError("a bug of mine")
+
+    async def repeats(request: APIRequest, call_next: CallNext) -> RawResponse[Any]:
+        await call_next(request)
+        return await call_next(request)
+
+    for number, wrong in enumerate((forgets, breaks, repeats)):
+        async with client_of(sandbox, wrong) as client:
+            with pytest.raises((TypeError, ValueError, RuntimeError)) as caught:
+                await client.assistants.create(**SALES)
+        made = sandbox.assistants()[number]["id"]
+        [note] = caught.value.__notes__
+        assert f"{wrong.__name__} failed after the service had done it" in note
+        assert f"assistants.create was answered with 201, {made}" in note
+
+
+async def test_an_error_before_the_reply_says_nothing_of_one(sandbox: Sandbox) -> None:
+    async def refuses(request: APIRequest, call_next: CallNext) -> RawResponse[Any]:
+        raise ValueError
+
+    async with client_of(sandbox, refuses) as client:
+        with pytest.raises(ValueError) as caught:
+            await client.assistants.create(**SALES)
+    assert not hasattr(caught.value, "__notes__")
+
+
+async def test_where_a_call_goes_cannot_be_changed(sandbox: Sandbox) -> None:
+    async def diverts(request: APIRequest, call_next: CallNext) -> RawResponse[Any]:
+        request.url = "https://elsewhere.example"
+        return await call_next(request)
+
+    async with client_of(sandbox, diverts) as client:
+        with pytest.raises(AttributeError):
+            await client.assistants.list()
+    assert sandbox.seen == []
+
+
+def test_one_that_does_not_take_two_arguments_is_refused_when_the_client_is_made() -> None:
+    async def lonely(request: APIRequest) -> None: ...
+
+    with pytest.raises(ConfigurationError, match=r"lonely must take two arguments"):
+        AsyncLisn("t", middleware=[lonely])  # type: ignore[list-item]

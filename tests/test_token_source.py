@@ -156,7 +156,9 @@ async def test_what_the_function_raises_is_the_cause_of_an_error_that_says_nothi
     box: Sandbox, no_wait: None
 ) -> None:
     async with AsyncLisn(Source(KeyError("vault")), base_url=box.base_url) as client:
-        with pytest.raises(APIConnectionError, match="api_token raised KeyError") as caught:
+        with pytest.raises(
+            APIConnectionError, match="nothing was sent: the function api_token raised KeyError"
+        ) as caught:
             await client.assistants.create(**SALES)
     assert isinstance(caught.value.__cause__, KeyError)
     assert not caught.value.outcome_unknown
