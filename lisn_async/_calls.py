@@ -39,6 +39,7 @@ from ._retry import (
     meaning_of,
     wait_before_next,
 )
+from ._tokens import from_the_function
 from ._wire import Unreadable
 
 if TYPE_CHECKING:
@@ -367,7 +368,8 @@ class Calls:
             if isinstance(error, TimeoutError) and time.monotonic() >= until:
                 return _unsent("timeout", f"the function api_token took longer than {seconds:.3g} s")
             why = f"nothing was sent: the function api_token raised {type(error).__name__}"
-            return Broken(happened=Happened.UNSENT, kind="connection", why=why, cause=error)
+            cause = error.with_traceback(from_the_function(error.__traceback__))
+            return Broken(happened=Happened.UNSENT, kind="connection", why=why, cause=cause)
 
     def _judge_broken(self, request: Request[T], what: Broken, number: int, *, acted: bool) -> Tried[T]:
         attempt = Attempt(

@@ -9,18 +9,22 @@ import inspect
 import re
 import threading
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from ._async_functions import is_async
 from ._headers import Lines
 from ._secrets import Secret, hide, kind_of
 from .errors import ConfigurationError
 
+if TYPE_CHECKING:
+    from types import TracebackType
+
 TokenSource: TypeAlias = Callable[[], str] | Callable[[], Awaitable[str]]
 """A function that returns the token, plain or asynchronous."""
 
 LONGEST_ASKING = 60.0
 """Seconds after which a function that has not answered is asked anew."""
+_OURS = {__file__, __file__.replace("_tokens", "_calls")}
 _OR_A_FUNCTION = {"api_token": ", or a function that returns one"}
 _TOKEN = re.compile(r"[\x21-\x7e]+")
 
@@ -144,6 +148,13 @@ async def _in_a_thread(function: Callable[[], Any]) -> Any:
     if len(outcome) == 2:
         raise outcome.pop()
     return outcome.pop()
+
+
+def from_the_function(traceback: TracebackType | None) -> TracebackType | None:
+    """The traceback of an error of the function, without our frames before it: one of them holds the error, in a cycle."""
+    while traceback is not None and traceback.tb_frame.f_code.co_filename in _OURS:
+        traceback = traceback.tb_next
+    return traceback
 
 
 def checked_token(token: object, source: str) -> Secret:

@@ -180,6 +180,10 @@ class Call:
         self._finish()
 
     def _finish(self) -> None:
+        if self._is_forsaken and isinstance(self.error, asyncio.CancelledError):
+            self.error = (
+                SystemExit()
+            )  # should its thread wake up all the same: threads end in silence by that one
         self._task = None
         self.background.calls.discard(self)
         self.done = True

@@ -102,9 +102,8 @@ async def main(arguments: argparse.Namespace) -> None:
         proxy = ForwardProxy(seen, arguments.to, password, arguments.dies)
         server = await asyncio.start_server(proxy.serve, "127.0.0.1", arguments.port, ssl=context)
         print(server.sockets[0].getsockname()[1], flush=True)
-        async with server:
-            await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
-    os._exit(0)
+        await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+    os._exit(0)  # whatever hangs: from 3.12 on, a server that is closed waits for it
 
 
 if __name__ == "__main__":
