@@ -38,10 +38,17 @@ MISHAPS = re.compile(
 
 def needs(*packages: str) -> pytest.MarkDecorator:
     """Skips where one of these packages is not installed, and says how to have it."""
-    absent = [package for package in packages if importlib.util.find_spec(package) is None]
+    absent = [package for package in packages if not _is_there(package)]
     return pytest.mark.skipif(
         bool(absent), reason=f"{', '.join(absent)} not installed: pip install -e '.[dev,dev-frameworks]'"
     )
+
+
+def _is_there(package: str) -> bool:
+    try:
+        return importlib.util.find_spec(package) is not None
+    except ModuleNotFoundError:  # of what it is a part of
+        return False
 
 
 def environment_for(base_url: str, token: str, **more: str) -> dict[str, str]:
