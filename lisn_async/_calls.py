@@ -21,8 +21,9 @@ import attrs
 
 from . import errors
 from ._config import Settings
+from ._limits import is_being_cancelled
 from ._log import log_attempt, logger
-from ._middleware import APIRequest, CallNext, Middleware, chain
+from ._middleware import APIRequest, CallNext, chain, with_tracing
 from ._passage import Passage
 from ._permits import Permits
 from ._request import Request
@@ -172,7 +173,7 @@ class Calls:
         try:
             response = await through(self._shown(request, passage.carry_out, number))
         except (Exception, asyncio.CancelledError) as error:  # a middleware raises what it likes
-            if isinstance(error, asyncio.CancelledError) and _is_being_cancelled():
+            if isinstance(error, asyncio.CancelledError) and is_being_cancelled():
                 raise
             failure = error
         finally:
@@ -211,7 +212,7 @@ class Calls:
         """What a call passes through. Our own tracing joins it once something has loaded OpenTelemetry."""
         if self._may_trace and "opentelemetry.trace" in sys.modules:
             self._may_trace = False
-            self._chain = chain(given) if (given := _with_tracing(self.settings.middleware)) else None
+            self._chain = chain(given) if (given := with_tracing(self.settings.middleware)) else None
         return self._chain
 
     def _shown(
@@ -363,7 +364,7 @@ class Calls:
                 raise
             return _unsent("connection", str(no_token))
         except (Exception, asyncio.CancelledError) as error:  # so does the function
-            if isinstance(error, asyncio.CancelledError) and _is_being_cancelled():
+            if isinstance(error, asyncio.CancelledError) and is_being_cancelled():
                 raise
             if isinstance(error, TimeoutError) and time.monotonic() >= until:
                 return _unsent("timeout", f"the function api_token took longer than {seconds:.3g} s")
@@ -451,28 +452,6 @@ class Calls:
         tries = f" after {attempts} attempts" if attempts > 1 else ""
         message = f"{request.method} {url} failed{tries}: {why}{hint(unknown=unknown)}"
         return kind(message, request.method, url, attempts, unknown)
-
-
-def _with_tracing(given: tuple[Middleware, ...]) -> tuple[Middleware, ...]:
-    """These, and our own tracing where none was given. What is loaded may be broken or of long ago: no call fails."""
-    try:
-        from .contrib.opentelemetry import Tracing, shared
-
-        return given if any(isinstance(one, Tracing) for one in given) else (shared(), *given)
-    except Exception as error:  # noqa: BLE001
-        _say_once(f"calls are not traced: the OpenTelemetry that is loaded cannot be used: {error!r}")
-        return given
-
-
-@lru_cache(maxsize=16)
-def _say_once(what: str) -> None:
-    logger.warning(what)
-
-
-def _is_being_cancelled() -> bool:
-    """Whether a `CancelledError` is meant for this task, and not for something that it waited for."""
-    task = asyncio.current_task()
-    return task is None or task.cancelling() > 0
 
 
 @lru_cache(maxsize=64)

@@ -84,3 +84,9 @@ class Limit:
         """The time is up."""
         self._is_over = True
         self._task.cancel()
+
+
+def is_being_cancelled() -> bool:
+    """Whether a `CancelledError` is meant for the current task, and not for something that it waited for."""
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0

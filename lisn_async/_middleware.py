@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, TypeAlias
 
 import attrs
 
 from ._async_functions import is_async
 from ._headers import wrong_with_headers
+from ._log import logger
 from ._response import RawResponse
 from ._secrets import SecretFields, hide
 from .errors import ConfigurationError
@@ -136,3 +137,19 @@ def _once(headers: Mapping[str, str]) -> Mapping[str, str]:
     return SecretFields(
         (name, headers[name]) for name in names.values()
     )  # a local of every frame from here on
+
+
+def with_tracing(given: tuple[Middleware, ...]) -> tuple[Middleware, ...]:
+    """These, and our own tracing where none was given. What is loaded may be broken or of long ago: no call fails."""
+    try:
+        from .contrib.opentelemetry import Tracing, shared
+
+        return given if any(isinstance(one, Tracing) for one in given) else (shared(), *given)
+    except Exception as error:  # noqa: BLE001
+        _say_once(f"calls are not traced: the OpenTelemetry that is loaded cannot be used: {error!r}")
+        return given
+
+
+@lru_cache(maxsize=16)
+def _say_once(what: str) -> None:
+    logger.warning(what)

@@ -36,7 +36,7 @@ from ._broken import NEVER_WRITTEN, broken, cut_off
 from ._config import Settings
 from ._headers import Lines
 from ._keepers import Keeper, close_all
-from ._limits import Limits
+from ._limits import Limits, is_being_cancelled
 from ._outgoing import (
     JSON,
     Failed,
@@ -183,8 +183,7 @@ class Transport:
         except _TROUBLE as error:
             return self._ended(sending, response, error, seconds)
         except asyncio.CancelledError as error:
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
+            if is_being_cancelled():
                 raise
             # Nobody cancelled this task: aiohttp cancels look-ups that are under way when a session is closed.
             return self._ended(sending, response, error, seconds)
