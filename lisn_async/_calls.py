@@ -355,9 +355,9 @@ class Calls:
     async def _new_token(self, pool: Pool, ends: float, *, acted: bool) -> Bearer | Broken:
         """The token that the function gives, or what it did instead. Raises `ConfigurationError` if that is none."""
         seconds = min(self.settings.timeout, ends - time.monotonic())
-        until = time.monotonic() + seconds
+        limit = asyncio.timeout(seconds)
         try:
-            async with asyncio.timeout(seconds):
+            async with limit:
                 return await self.traffic.tokens.get(pool.asking)
         except errors.ConfigurationError as no_token:
             if not acted:
@@ -366,7 +366,7 @@ class Calls:
         except (Exception, asyncio.CancelledError) as error:  # so does the function
             if isinstance(error, asyncio.CancelledError) and is_being_cancelled():
                 raise
-            if isinstance(error, TimeoutError) and time.monotonic() >= until:
+            if limit.expired():
                 return _unsent("timeout", f"the function api_token took longer than {seconds:.3g} s")
             why = f"nothing was sent: the function api_token raised {type(error).__name__}"
             cause = error.with_traceback(from_the_function(error.__traceback__))
