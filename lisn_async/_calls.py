@@ -98,13 +98,14 @@ class Calls:
 
     def call(self, request: Request[T]) -> Coroutine[Any, Any, RawResponse[T]]:
         """The result, after as many attempts as are provably safe. Raises `APIError`, and what a middleware raises."""
-        if (through := self._middleware()) is None:
-            return self._call(request, _NO_HEADERS)
-        return through(self._shown(request, partial(self._call, request)))
-
-    async def _call(self, request: Request[T], headers: Mapping[str, str]) -> RawResponse[T]:
         settings = self.settings
         ends = math.inf if settings.deadline is None else time.monotonic() + settings.deadline
+        if (through := self._middleware()) is None:
+            return self._call(request, ends, _NO_HEADERS)
+        return through(self._shown(request, partial(self._call, request, ends)))
+
+    async def _call(self, request: Request[T], ends: float, headers: Mapping[str, str]) -> RawResponse[T]:
+        settings = self.settings
         acted = False
         for number in itertools.count(1):
             tried = await self._attempt(request, headers, number=number, ends=ends, acted=acted)
