@@ -13,9 +13,9 @@ import random
 import sys
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from functools import lru_cache, partial
+from functools import partial
 from types import CoroutineType
-from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
 import attrs
 
@@ -27,7 +27,7 @@ from ._middleware import APIRequest, CallNext, chain, with_tracing
 from ._passage import Passage
 from ._permits import Permits
 from ._request import Request
-from ._response import Broken, IncompleteList, Kind, RawResponse, Reply, hint, status_error
+from ._response import Broken, IncompleteList, RawResponse, Reply, status_error
 from ._retry import (
     LONGEST_WAIT,
     Attempt,
@@ -41,6 +41,7 @@ from ._retry import (
     wait_before_next,
 )
 from ._tokens import from_the_function
+from ._tried import KINDS, Tried, broken, error_of, succeeded, unsent
 from ._wire import Unreadable
 
 if TYPE_CHECKING:
@@ -50,25 +51,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-E = TypeVar("E", bound=errors.APIError)
-
 _NO_HEADERS: Mapping[str, str] = {}
-
-_KINDS: Mapping[Kind, type[errors.APIError]] = {
-    "connection": errors.APIConnectionError,
-    "timeout": errors.APITimeoutError,
-    "response": errors.APIResponseError,
-}
-
-
-@attrs.define(kw_only=True)
-class Tried(Generic[T]):
-    """One attempt and what it means: a result, or an error."""
-
-    attempt: Attempt
-    response: RawResponse[T] | None = None
-    error: errors.APIError | None = None
-    cause: BaseException | None = attrs.field(default=None, repr=False)
 
 
 @attrs.define
@@ -115,13 +98,14 @@ class Calls:
 
     def call(self, request: Request[T]) -> Coroutine[Any, Any, RawResponse[T]]:
         """The result, after as many attempts as are provably safe. Raises `APIError`, and what a middleware raises."""
-        if (through := self._middleware()) is None:
-            return self._call(request, _NO_HEADERS)
-        return through(self._shown(request, partial(self._call, request)))
-
-    async def _call(self, request: Request[T], headers: Mapping[str, str]) -> RawResponse[T]:
         settings = self.settings
         ends = math.inf if settings.deadline is None else time.monotonic() + settings.deadline
+        if (through := self._middleware()) is None:
+            return self._call(request, ends, _NO_HEADERS)
+        return through(self._shown(request, partial(self._call, request, ends)))
+
+    async def _call(self, request: Request[T], ends: float, headers: Mapping[str, str]) -> RawResponse[T]:
+        settings = self.settings
         acted = False
         for number in itertools.count(1):
             tried = await self._attempt(request, headers, number=number, ends=ends, acted=acted)
@@ -159,8 +143,7 @@ class Calls:
         `sent_by` is the moment of the monotonic clock by which a pause has to be over. `about_to_send` is awaited
         when nothing is left to wait for, right before the request goes out.
 
-        To a middleware it is a call of its own. What the service said counts, whatever a middleware makes of it;
-        where one refused the request, that is the outcome; where one gave it up under way, it is lost.
+        To a middleware it is a call of its own.
         """
         if (through := self._middleware()) is None:
             return await self._attempt(
@@ -168,45 +151,7 @@ class Calls:
             )
         send = partial(self._attempt, request, number=number, sent_by=sent_by)
         passage = Passage(send, about_to_send)
-        response: RawResponse[T] | None = None
-        failure: BaseException | None = None
-        try:
-            response = await through(self._shown(request, passage.carry_out, number))
-        except (Exception, asyncio.CancelledError) as error:  # a middleware raises what it likes
-            if isinstance(error, asyncio.CancelledError) and is_being_cancelled():
-                raise
-            failure = error
-        finally:
-            passage.leave()
-        try:
-            return self._outcome(request, number, passage, response, failure)
-        finally:
-            del passage, failure  # else an error keeps itself alive through its own frames
-
-    def _outcome(
-        self,
-        request: Request[T],
-        number: int,
-        passage: Passage[T],
-        response: RawResponse[T] | None,
-        failure: BaseException | None,
-    ) -> Tried[T]:
-        """What became of a request that went through the middleware; `response` and `failure` is what these say."""
-        if passage.ended is not None:
-            raise passage.ended
-        tried = passage.tried
-        if tried is not None:
-            if failure is not None and failure is not tried.error:
-                logger.warning("%s: a middleware failed after the reply: %r", request.operation, failure)
-            if tried.error is not None:
-                tried.error.__traceback__ = None  # its frames hold it
-            return tried
-        if passage.is_out:
-            return self._given_up(request, number, failure)
-        if response is None:
-            assert failure is not None
-            return self._refused(request, number, failure)
-        return Tried(attempt=_succeeded(request.method, response.status_code), response=response)
+        return await passage.go_through(through, self._shown(request, passage.carry_out, number), request)
 
     def _middleware(self) -> CallNext | None:
         """What a call passes through. Our own tracing joins it once something has loaded OpenTelemetry."""
@@ -230,25 +175,6 @@ class Calls:
             carry_out=carry_out,
         )
 
-    def _refused(self, request: Request[T], number: int, error: BaseException) -> Tried[T]:
-        """The outcome of a request that a middleware did not let pass."""
-        attempt = Attempt(method=request.method, happened=Happened.BARRED)
-        if isinstance(error, errors.APIError):
-            return Tried(attempt=attempt, error=error)
-        why = f"a middleware refused it: {error!r}"
-        refusal = self._error(errors.APIConnectionError, request, why, number, unknown=False)
-        refusal.__cause__ = error
-        return Tried(attempt=attempt, error=refusal)
-
-    def _given_up(self, request: Request[T], number: int, error: BaseException | None) -> Tried[T]:
-        """The outcome of a request for whose reply a middleware did not wait, as with a time limit of its own."""
-        attempt = Attempt(method=request.method, happened=Happened.LOST)
-        kind: Kind = "timeout" if isinstance(error, TimeoutError) else "connection"
-        why = "a middleware gave it up under way" + ("" if error is None else f": {error!r}")
-        lost = self._error(_KINDS[kind], request, why, number, unknown=may_have_acted(attempt))
-        lost.__cause__ = error
-        return Tried(attempt=attempt, error=lost)
-
     async def _attempt(
         self,
         request: Request[T],
@@ -271,7 +197,7 @@ class Calls:
             assert bearer is not None
             tried = await self._judge_reply(request, what, bearer, number, acted=acted)
         else:
-            tried = self._judge_broken(request, what, number, acted=acted)
+            tried = broken(request, self.transport.url(request), number, what, acted=acted)
         if is_logged:
             log_attempt(request, tried.attempt, number, time.monotonic() - began)
         return tried
@@ -319,14 +245,14 @@ class Calls:
             if not acted:
                 raise
             # what an earlier attempt may have done is not forgotten
-            return _unsent("connection", str(closed)), None
+            return unsent("connection", str(closed)), None
         if pool is None:
-            return _unsent("timeout", "no free connection before the deadline"), None
+            return unsent("timeout", "no free connection before the deadline"), None
         try:
             while wait := self.pause_left():
                 if time.monotonic() + wait >= min(ends, sent_by):
                     why = f"the service asks for a pause of {wait:.1f} s, which is too long"
-                    return _unsent("timeout", why, wait if ends <= sent_by else None), None
+                    return unsent("timeout", why, wait if ends <= sent_by else None), None
                 await asyncio.sleep(wait)
             bearer = self.traffic.tokens.now or await self._new_token(pool, ends, acted=acted)
             if isinstance(bearer, Broken):
@@ -335,7 +261,7 @@ class Calls:
                 permits = self.traffic.permits
                 if (too_long := await permits.take(pool.queue, min(ends, sent_by))) is not None:
                     why = permits.why(too_long)
-                    return _unsent("timeout", why, too_long if ends <= sent_by else None), None
+                    return unsent("timeout", why, too_long if ends <= sent_by else None), None
                 if self.traffic.tokens.now is not bearer:  # refused, while this one waited
                     bearer = self.traffic.tokens.now or await self._new_token(pool, ends, acted=acted)
                     if isinstance(bearer, Broken):
@@ -346,7 +272,7 @@ class Calls:
             if ends != math.inf:
                 seconds = min(seconds, ends - time.monotonic())
                 if seconds <= 0:
-                    return _unsent("timeout", "the deadline has passed"), None
+                    return unsent("timeout", "the deadline has passed"), None
             lines = bearer.lines.and_also(headers) if headers else bearer.lines
             return await self.transport.exchange(pool, request, lines, seconds), bearer
         finally:
@@ -355,39 +281,28 @@ class Calls:
     async def _new_token(self, pool: Pool, ends: float, *, acted: bool) -> Bearer | Broken:
         """The token that the function gives, or what it did instead. Raises `ConfigurationError` if that is none."""
         seconds = min(self.settings.timeout, ends - time.monotonic())
-        until = time.monotonic() + seconds
+        limit = asyncio.timeout(seconds)
         try:
-            async with asyncio.timeout(seconds):
+            async with limit:
                 return await self.traffic.tokens.get(pool.asking)
         except errors.ConfigurationError as no_token:
             if not acted:
                 raise
-            return _unsent("connection", str(no_token))
+            return unsent("connection", str(no_token))
         except (Exception, asyncio.CancelledError) as error:  # so does the function
             if isinstance(error, asyncio.CancelledError) and is_being_cancelled():
                 raise
-            if isinstance(error, TimeoutError) and time.monotonic() >= until:
-                return _unsent("timeout", f"the function api_token took longer than {seconds:.3g} s")
+            if limit.expired():
+                return unsent("timeout", f"the function api_token took longer than {seconds:.3g} s")
             why = f"nothing was sent: the function api_token raised {type(error).__name__}"
             cause = error.with_traceback(from_the_function(error.__traceback__))
             return Broken(happened=Happened.UNSENT, kind="connection", why=why, cause=cause)
-
-    def _judge_broken(self, request: Request[T], what: Broken, number: int, *, acted: bool) -> Tried[T]:
-        attempt = Attempt(
-            method=request.method,
-            happened=what.happened,
-            retry_after=what.retry_after,
-            acted_before=acted,
-        )
-        unknown = acted or may_have_acted(attempt)
-        error = self._error(_KINDS[what.kind], request, what.why, number, unknown=unknown)
-        return Tried(attempt=attempt, error=error, cause=what.cause)
 
     async def _judge_reply(
         self, request: Request[T], reply: Reply, bearer: Bearer, number: int, *, acted: bool
     ) -> Tried[T]:
         if 200 <= reply.status < 300:
-            attempt = _succeeded(request.method, reply.status)
+            attempt = succeeded(request.method, reply.status)
         else:
             attempt = Attempt(
                 method=request.method,
@@ -416,23 +331,24 @@ class Calls:
                 return Tried(attempt=attempt, response=response)
         except IncompleteList as more:
             why = f"the reply is not the whole list: {more}"
-            error = self._error(errors.IncompleteListError, request, why, number, unknown=False)
+            url = self.transport.url(request)
+            error = error_of(errors.IncompleteListError, request, url, why, number, unknown=False)
             error.partial = more.partial
             return Tried(attempt=attempt, error=error)
         except Unreadable as unreadable:
             attempt = attrs.evolve(attempt, readable=False)
-            kind = errors.APIResponseError if reply.broken is None else _KINDS[reply.broken.kind]
+            kind = errors.APIResponseError if reply.broken is None else KINDS[reply.broken.kind]
             why = str(unreadable) if reply.broken is None else reply.broken.why
             unknown = acted or may_have_acted(attempt)
-            error = self._error(kind, request, f"{reply.status}, but {why}", number, unknown=unknown)
+            url = self.transport.url(request)
+            error = error_of(kind, request, url, f"{reply.status}, but {why}", number, unknown=unknown)
         else:
             if is_declined(attempt):
                 await self._pause(attempt)
             unknown = acted or may_have_acted(attempt)
             secrets = (bearer.token, *request.secrets)
-            error = status_error(
-                request, self.transport.url(request), reply, secrets, number, unknown=unknown
-            )
+            url = self.transport.url(request)
+            error = status_error(request, url, reply, secrets, number, unknown=unknown)
         return Tried(attempt=attempt, error=error, cause=reply.broken.cause if reply.broken else None)
 
     async def _pause(self, attempt: Attempt) -> None:
@@ -446,19 +362,3 @@ class Calls:
             self.traffic.pause.extend(time.monotonic() + seconds)
         if self.traffic.permits is not None:
             await self.traffic.permits.declined(seconds)
-
-    def _error(self, kind: type[E], request: Request[Any], why: str, attempts: int, *, unknown: bool) -> E:
-        url = self.transport.url(request)
-        tries = f" after {attempts} attempts" if attempts > 1 else ""
-        message = f"{request.method} {url} failed{tries}: {why}{hint(unknown=unknown)}"
-        return kind(message, request.method, url, attempts, unknown)
-
-
-@lru_cache(maxsize=64)
-def _succeeded(method: str, status: int) -> Attempt:
-    """What is known after a 2xx. Nearly all attempts end so, and nobody changes one: they share it."""
-    return Attempt(method=method, happened=Happened.REPLIED, status=status)
-
-
-def _unsent(kind: Kind, why: str, retry_after: float | None = None) -> Broken:
-    return Broken(happened=Happened.UNSENT, kind=kind, why=why, retry_after=retry_after)

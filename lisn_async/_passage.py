@@ -6,8 +6,13 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Generic, Protocol, TypeAlias, TypeVar
 
+from ._limits import is_being_cancelled
+from ._log import logger
+from ._tried import Tried, given_up, refused, succeeded
+
 if TYPE_CHECKING:
-    from ._calls import Tried
+    from ._middleware import APIRequest, CallNext
+    from ._request import Request
     from ._response import RawResponse
 
 T = TypeVar("T")
@@ -20,39 +25,78 @@ class _Send(Protocol[T]):
 
 
 class Passage(Generic[T]):
-    """What the innermost end of a chain of middleware does, and remembers, whatever becomes of it further out.
-
-    `tried` is what became of the request, None before that. `is_out`: its first byte may have left. `ended` is what
-    ended the attempt itself (the client was closed, the journal cannot be written), which concerns all of the run.
-    """
+    """What the innermost end of a chain of middleware does, and remembers, whatever becomes of it further out."""
 
     def __init__(self, send: _Send[T], about_to_send: Step | None) -> None:
-        self.tried: Tried[T] | None = None
-        self.is_out = False
-        self.ended: Exception | None = None
         self._send = send
         self._about_to_send = about_to_send
+        self._tried: Tried[T] | None = None
+        self._is_out = False  # its first byte may have left
+        self._ended: Exception | None = (
+            None  # the client was closed, or the journal cannot be written: all end
+        )
         self._is_left = False
-
-    def leave(self) -> None:
-        """The middleware have given their answer: from now on nothing is sent."""
-        self._is_left = True
 
     async def carry_out(self, headers: Mapping[str, str]) -> RawResponse[T]:
         """Send it. Raises the error it came to."""
         try:
-            self.tried = await self._send(headers, about_to_send=self._go_out)
+            self._tried = await self._send(headers, about_to_send=self._go_out)
         except Exception as error:
-            self.ended = error
+            self._ended = error
             raise
-        if self.tried.response is None:
-            assert self.tried.error is not None
-            raise self.tried.error from self.tried.cause
-        return self.tried.response
+        if self._tried.response is None:
+            assert self._tried.error is not None
+            raise self._tried.error from self._tried.cause
+        return self._tried.response
+
+    async def go_through(self, middleware: CallNext, shown: APIRequest, request: Request[T]) -> Tried[T]:
+        """What became of it. Raises only what ends all of the run.
+
+        What the service said counts, whatever a middleware makes of it. Where one refused the request, that is the
+        outcome; where one gave it up under way, it is lost.
+        """
+        response: RawResponse[T] | None = None
+        failure: BaseException | None = None
+        try:
+            response = await middleware(shown)
+        except (Exception, asyncio.CancelledError) as error:  # a middleware raises what it likes
+            if isinstance(error, asyncio.CancelledError) and is_being_cancelled():
+                raise
+            failure = error
+        finally:
+            self._is_left = True  # from now on nothing is sent
+        try:
+            return self._outcome(request, shown, response, failure)
+        finally:
+            del failure  # else an error keeps itself alive through this frame
+
+    def _outcome(
+        self,
+        request: Request[T],
+        shown: APIRequest,
+        response: RawResponse[T] | None,
+        failure: BaseException | None,
+    ) -> Tried[T]:
+        """`response` or `failure` is what the middleware say."""
+        if self._ended is not None:
+            raise self._ended
+        tried = self._tried
+        if tried is not None:
+            if failure is not None and failure is not tried.error:
+                logger.warning("%s: a middleware failed after the reply: %r", request.operation, failure)
+            if tried.error is not None:
+                tried.error.__traceback__ = None  # its frames hold it
+            return tried
+        if self._is_out:
+            return given_up(request, shown.url, shown.attempt, failure)
+        if response is None:
+            assert failure is not None
+            return refused(request, shown.url, shown.attempt, failure)
+        return Tried(attempt=succeeded(request.method, response.status_code), response=response)
 
     async def _go_out(self) -> None:
         if self._about_to_send is not None:
             await self._about_to_send()
         if self._is_left:  # a middleware has this done in a task of its own: it was told as not sent
             raise asyncio.CancelledError
-        self.is_out = True
+        self._is_out = True

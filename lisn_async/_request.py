@@ -13,8 +13,8 @@ import attrs
 from ._secrets import Payload
 
 if TYPE_CHECKING:
-    from ._calls import Tried
     from ._response import RawResponse, Reply
+    from ._tried import Tried
 
 T = TypeVar("T")
 

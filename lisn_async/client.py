@@ -73,9 +73,9 @@ class AsyncLisn:
         `middleware` are coroutine functions `(request, call_next) -> response` that every call passes through, the
         first one outermost: `request` is an `APIRequest`, `response` the `RawResponse` that awaiting
         `call_next(request)` gives, once. They may add headers, measure, count, or refuse by raising. They run on the
-        event loop, and must not block it. An item of a bulk run is a call to them each time it is sent. `deadline` does
-        not bound what they do besides. What they raise is raised to the caller; after a reply, with a note of what the
-        service had done.
+        event loop, and must not block it. An item of a bulk run is a call to them each time it is sent. What they do
+        before the request takes from `deadline`; what they do after the reply is not bounded by it. What they raise is
+        raised to the caller; after a reply, with a note of what the service had done.
 
         `rate_limit` bounds how often anything is sent: see `RateLimit`.
 

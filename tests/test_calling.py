@@ -12,13 +12,16 @@ import pytest
 
 from lisn_async import (
     APIConnectionError,
+    APIRequest,
     APITimeoutError,
     Assistant,
     AssistantCreate,
     AssistantUpdate,
+    CallNext,
     ConfigurationError,
     InternalServerError,
     RateLimitError,
+    RawResponse,
     UnprocessableEntityError,
     ValidationError,
 )
@@ -195,6 +198,21 @@ async def test_a_deadline_covers_the_wait_for_a_slot(surface: Making, wire: Wire
         with pytest.raises(APITimeoutError):
             await holding
     assert wire.methods == ["GET"]
+
+
+async def test_what_a_middleware_does_before_the_request_takes_from_the_deadline(
+    surface: Making, sandbox: Sandbox
+) -> None:
+    async def slow(request: APIRequest, call_next: CallNext) -> RawResponse[Any]:
+        await asyncio.sleep(0.2)  # all of the deadline, and more
+        return await call_next(request)
+
+    async with of(surface, sandbox, deadline=0.05, middleware=[slow]) as client:
+        error = await failing(client, "create", **CREATE)
+    assert isinstance(error, APITimeoutError)
+    assert "the deadline has passed" in str(error)
+    assert not error.outcome_unknown
+    assert sandbox.seen == []
 
 
 async def test_each_call_has_the_whole_deadline_for_itself(surface: Making, sandbox: Sandbox) -> None:

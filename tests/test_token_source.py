@@ -310,6 +310,30 @@ async def test_an_error_that_many_got_dies_at_once_without_the_collector(
         gc.enable()
 
 
+def test_a_timer_that_rings_early_is_a_time_limit_all_the_same() -> None:
+    # Those of uvloop count whole milliseconds: they may ring before the moment that a clock says.
+    uvloop = pytest.importorskip("uvloop")
+
+    async def never() -> str:
+        return await asyncio.Event().wait() or NEW
+
+    async def ask(client: AsyncLisn) -> None:
+        with pytest.raises(APITimeoutError, match="longer than"):
+            await client.assistants.list()
+
+    async def at_odd_moments() -> None:
+        for _ in range(60):
+            client = AsyncLisn(never, base_url="http://127.0.0.1:9", timeout=0.005, max_retries=0)
+            calls = []
+            for _ in range(8):
+                calls.append(asyncio.create_task(ask(client)))
+                await asyncio.sleep(0.0003)
+            await asyncio.gather(*calls)
+            await client.aclose()
+
+    uvloop.run(at_odd_moments())
+
+
 async def test_a_closed_client_no_longer_waits_for_it(box: Sandbox) -> None:
     was_stopped = asyncio.Event()
 

@@ -23,8 +23,6 @@ from benchmarks.soak.sampling import (
     Sample,
     Samples,
     Watched,
-    needed_memory,
-    open_sessions,
     taken_slots,
 )
 from lisn_async import APIError, AsyncLisn, JournalError
@@ -185,17 +183,7 @@ async def main(base_url: str, token: str, folder: Path) -> None:
             await asyncio.wait([stopping], timeout=EVERY)
         after, slots = await quiet(before), taken_slots(client)
         await runner.cleanup()
-    watched = Watched(
-        before=before,
-        during=during.all(),
-        after=after,
-        slots=slots,
-        sessions=open_sessions(),
-        needed=needed_memory(),
-    )
-    told(
-        {"watched": attrs.asdict(watched), "counts": book.counts, "errors": book.errors, "wrong": book.wrong}
-    )
+    told({"watched": attrs.asdict(Watched.of_this(before, during, after, slots)), **book.in_short()})
 
 
 if __name__ == "__main__":

@@ -69,6 +69,10 @@ class Book:
     """Ids and names that a call under way may change."""
     _lock: threading.RLock = attrs.field(factory=threading.RLock)
 
+    def in_short(self) -> dict[str, object]:
+        """The calls and errors, counted, and what was wrong."""
+        return {"counts": self.counts, "errors": self.errors, "wrong": self.wrong}
+
     @contextlib.contextmanager
     def noting(
         self, call: Call, *, id: str | None = None, name: str | None = None, value: str | None = None

@@ -91,6 +91,18 @@ class Watched:
     needed: int
 
     @classmethod
+    def of_this(cls, before: Sample, during: Samples, after: Sample, slots: int) -> Watched:
+        """This process; its client is closed by now."""
+        return cls(
+            before=before,
+            during=during.all(),
+            after=after,
+            slots=slots,
+            sessions=open_sessions(),
+            needed=needed_memory(),
+        )
+
+    @classmethod
     def from_json(cls, told: dict[str, Any]) -> Watched:
         """What another process has told."""
         during = [Sample(**one) for one in told["during"]]

@@ -22,8 +22,6 @@ from benchmarks.soak.sampling import (
     Sample,
     Samples,
     Watched,
-    needed_memory,
-    open_sessions,
     taken_slots,
 )
 from lisn_sync import APIError, Lisn
@@ -165,17 +163,7 @@ def main(base_url: str, token: str, folder: Path, seconds: float, rate: float, c
             during.append(sample())
             time.sleep(EVERY)
         after, slots = quiet(before), taken_slots(client._core)
-    watched = Watched(
-        before=before,
-        during=during.all(),
-        after=after,
-        slots=slots,
-        sessions=open_sessions(),
-        needed=needed_memory(),
-    )
-    told(
-        {"watched": attrs.asdict(watched), "counts": book.counts, "errors": book.errors, "wrong": book.wrong}
-    )
+    told({"watched": attrs.asdict(Watched.of_this(before, during, after, slots)), **book.in_short()})
 
 
 if __name__ == "__main__":

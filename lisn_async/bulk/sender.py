@@ -16,11 +16,11 @@ from functools import partial
 
 import attrs
 
-from .._calls import Tried
 from .._endpoints import update
 from .._log import bulk_logger as logger
 from .._request import Caller, Request
 from .._retry import Attempt, Happened, Meaning, backoff, is_declined, meaning_of
+from .._tried import Tried
 from ..errors import APIConnectionError, APIResponseError, APITimeoutError, JournalError, ValidationError
 from ..models import Assistant, AssistantUpdate
 from .job import Desk, Job
