@@ -23,7 +23,7 @@ from . import errors
 from ._config import Settings
 from ._limits import is_being_cancelled
 from ._log import log_attempt, logger
-from ._middleware import APIRequest, CallNext, chain, with_tracing
+from ._middleware import APIRequest, CallNext, answered, chain, passed_on, with_tracing
 from ._passage import Passage
 from ._permits import Permits
 from ._request import Request
@@ -101,15 +101,21 @@ class Calls:
         settings = self.settings
         ends = math.inf if settings.deadline is None else time.monotonic() + settings.deadline
         if (through := self._middleware()) is None:
-            return self._call(request, ends, _NO_HEADERS)
+            return self._call(request, ends)
         return through(self._shown(request, partial(self._call, request, ends)))
 
-    async def _call(self, request: Request[T], ends: float, headers: Mapping[str, str]) -> RawResponse[T]:
+    async def _call(
+        self, request: Request[T], ends: float, shown: APIRequest | None = None
+    ) -> RawResponse[T]:
+        """As `call`, once it has passed through what saw it as `shown`."""
         settings = self.settings
+        headers = _NO_HEADERS if shown is None else passed_on(shown)
         acted = False
         for number in itertools.count(1):
             tried = await self._attempt(request, headers, number=number, ends=ends, acted=acted)
             if tried.response is not None:
+                if shown is not None:
+                    answered(shown, tried.response)
                 return tried.response
             acted = acted or may_have_acted(tried.attempt)
             wait = wait_before_next(
@@ -163,7 +169,7 @@ class Calls:
     def _shown(
         self,
         request: Request[T],
-        carry_out: Callable[[Mapping[str, str]], Awaitable[RawResponse[T]]],
+        carry_out: Callable[[APIRequest], Coroutine[Any, Any, RawResponse[T]]],
         number: int = 1,
     ) -> APIRequest:
         return APIRequest(

@@ -42,7 +42,7 @@ class APIRequest:
     url_template: str = _fixed()
     attempt: int = _fixed(default=1)
     headers: dict[str, str] = attrs.field(factory=dict, repr=_names)
-    _carry_out: Callable[[Mapping[str, str]], Awaitable[RawResponse[Any]]] = attrs.field(repr=False)
+    _carry_out: CallNext = attrs.field(repr=False)
     _is_passed_on: bool = attrs.field(default=False, init=False, repr=False)
     _answer: RawResponse[Any] | None = attrs.field(default=None, init=False, repr=False)
 
@@ -117,11 +117,19 @@ def _link(middleware: Middleware, following: CallNext) -> CallNext:
     return pass_through
 
 
-async def _carry_out(request: APIRequest) -> RawResponse[Any]:
+def _carry_out(request: APIRequest) -> Coroutine[Any, Any, RawResponse[Any]]:
+    # No `async def`: it would be one more frame in the traceback of every error.
     if not isinstance(request, APIRequest):
         raise TypeError(
             f"call_next takes the request that a middleware was given, not {type(request).__name__}"
         )
+    return request._carry_out(request)
+
+
+def passed_on(request: APIRequest) -> Mapping[str, str]:
+    """The headers to send it with, now that it has passed through. Raises `RuntimeError` the second time, and
+    `ConfigurationError` for headers that cannot be sent.
+    """
     if request._is_passed_on:
         raise RuntimeError(
             "call_next may be called once for each call: what is safe to send again the client sends again itself"
@@ -129,8 +137,12 @@ async def _carry_out(request: APIRequest) -> RawResponse[Any]:
     if (wrong := wrong_with_headers(request.headers)) is not None:
         raise ConfigurationError(f"a header that a middleware added: {wrong}")
     request._is_passed_on = True
-    request._answer = await request._carry_out(_once(request.headers))
-    return request._answer
+    return _once(request.headers)
+
+
+def answered(request: APIRequest, response: RawResponse[Any]) -> None:
+    """Note what came of it, for what is said if a middleware fails from here on."""
+    request._answer = response
 
 
 def _note_what_was_done(request: APIRequest, name: str, error: Exception) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeAlias, TypeVar
 
 from ._limits import is_being_cancelled
 from ._log import logger
+from ._middleware import answered, passed_on
 from ._tried import Tried, given_up, refused, succeeded
 
 if TYPE_CHECKING:
@@ -37,8 +38,9 @@ class Passage(Generic[T]):
         )
         self._is_left = False
 
-    async def carry_out(self, headers: Mapping[str, str]) -> RawResponse[T]:
+    async def carry_out(self, shown: APIRequest) -> RawResponse[T]:
         """Send it. Raises the error it came to."""
+        headers = passed_on(shown)
         try:
             self._tried = await self._send(headers, about_to_send=self._go_out)
         except Exception as error:
@@ -47,6 +49,7 @@ class Passage(Generic[T]):
         if self._tried.response is None:
             assert self._tried.error is not None
             raise self._tried.error from self._tried.cause
+        answered(shown, self._tried.response)
         return self._tried.response
 
     async def go_through(self, middleware: CallNext, shown: APIRequest, request: Request[T]) -> Tried[T]:
