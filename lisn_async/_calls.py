@@ -23,7 +23,7 @@ from . import errors
 from ._config import Settings
 from ._limits import is_being_cancelled
 from ._log import log_attempt, logger
-from ._middleware import APIRequest, CallNext, answered, chain, passed_on, with_tracing
+from ._middleware import APIRequest, CallNext, Way, answered, chain, passed_on, with_tracing
 from ._passage import Passage
 from ._permits import Permits
 from ._request import Request
@@ -172,13 +172,14 @@ class Calls:
         carry_out: Callable[[APIRequest], Coroutine[Any, Any, RawResponse[T]]],
         number: int = 1,
     ) -> APIRequest:
+        url = self.transport.url(request)
         return APIRequest(
             operation=request.operation,
             method=request.method,
-            url=self.transport.url(request),
+            url=url,
             url_template=request.template,
             attempt=number,
-            carry_out=carry_out,
+            way=Way(carry_out, url),
         )
 
     async def _attempt(
