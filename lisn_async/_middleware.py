@@ -60,6 +60,8 @@ class APIRequest:
     _way: Way = attrs.field(repr=False)
 
 
+_NO_HEADERS: Mapping[str, str] = {}
+
 CallNext: TypeAlias = Callable[[APIRequest], Coroutine[Any, Any, RawResponse[Any]]]
 Middleware: TypeAlias = Callable[[APIRequest, CallNext], Awaitable[RawResponse[Any]]]
 """`async def middleware(request, call_next): return await call_next(request)`, with something before or after."""
@@ -146,20 +148,23 @@ def passed_on(request: APIRequest) -> Mapping[str, str]:
     """The headers to send it with, now that it has passed through. Raises `RuntimeError` the second time, and
     `ConfigurationError` for headers that cannot be sent.
     """
-    if request._way.is_passed_on:
+    way, headers = request._way, request.headers
+    if way.is_passed_on:
         raise RuntimeError(
             "call_next may be called once for each call: what is safe to send again the client sends again itself"
         )
-    if not isinstance(request.headers, Mapping):
-        raise ConfigurationError(
-            f"request.headers must be a dict of strings, a middleware made it {type(request.headers).__name__}"
-        )
-    if (wrong := wrong_with_headers(request.headers)) is not None:
-        raise ConfigurationError(f"a header that a middleware added: {wrong}")
-    if request.url != request._way.url:
+    if request.url != way.url:
         raise RuntimeError("where a call goes cannot be changed by a middleware")
-    request._way.is_passed_on = True
-    return _once(request.headers)
+    if headers:
+        if not isinstance(headers, Mapping):
+            kind = type(headers).__name__
+            raise ConfigurationError(
+                f"request.headers must be a dict of strings, a middleware made it {kind}"
+            )
+        if (wrong := wrong_with_headers(headers)) is not None:
+            raise ConfigurationError(f"a header that a middleware added: {wrong}")
+    way.is_passed_on = True
+    return _once(headers) if headers else _NO_HEADERS
 
 
 def answered(request: APIRequest, response: RawResponse[Any]) -> None:

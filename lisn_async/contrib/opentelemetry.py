@@ -48,7 +48,7 @@ SUPPRESSED_BY = (
 
 @attrs.define
 class _Call:
-    """A call under way: its span, what is known of it beforehand, how to leave its context, and when it began."""
+    """A call under way: what is known of it, its span, how to leave its context, and when it began."""
 
     request: APIRequest
     about: Mapping[str, Any]
@@ -112,11 +112,13 @@ class Tracing:
         about = _about(request.method, request.url_template, scheme, host)
         span = _quietly(self._start, request, about) or trace.INVALID_SPAN
         inside, entered = outside, None
+        its_own = span.get_span_context()
         # A tracer that does nothing hands on the context of the caller's span: then that stays the current one.
-        if span.get_span_context() is not trace.get_current_span(outside).get_span_context():
+        if its_own is not trace.get_current_span(outside).get_span_context():
             inside = trace.set_span_in_context(span, outside)
             entered = context.attach(inside)
-        _quietly(_pass_on, inside, request)
+        if its_own.is_valid:
+            _quietly(_pass_on, inside, request)
         _quietly(self._active.add, 1, about)
         return _Call(request, about, span, entered, perf_counter())
 
@@ -129,28 +131,27 @@ class Tracing:
 
     def _end(self, call: _Call, came_of_it: RawResponse[Any] | BaseException) -> None:
         seconds = perf_counter() - call.began
-        if call.entered is not None and not isinstance(
-            came_of_it, GeneratorExit
-        ):  # that is raised from elsewhere
+        # A call that is thrown away unfinished ends somewhere else, in a context that it never changed.
+        if call.entered is not None and not isinstance(came_of_it, GeneratorExit):
             context.detach(call.entered)
-        found = _found(came_of_it)
-        _quietly(self._measure, call, found, seconds)
+        _quietly(self._measure, call, came_of_it, seconds)
         if call.span.is_recording():
-            call.span.set_attributes(found)
+            call.span.set_attributes(_found(came_of_it))
             if isinstance(came_of_it, BaseException):
                 # In its own words if they are ours: those of others may hold what is not for everybody to see.
                 why = str(came_of_it) if isinstance(came_of_it, LisnError) else None
                 call.span.set_status(trace.StatusCode.ERROR, why)
         call.span.end()
 
-    def _measure(self, call: _Call, found: Mapping[str, Any], seconds: float) -> None:
+    def _measure(self, call: _Call, came_of_it: RawResponse[Any] | BaseException, seconds: float) -> None:
         self._active.add(-1, call.about)
-        measured = {**call.about, **{name: found[name] for name in _MEASURED if name in found}}
+        measured = {**call.about, **_outcome(came_of_it)}
         self._duration.record(seconds, measured)
-        # An item of a bulk run comes here each time it is sent: then the last one is all that is new.
-        again = found.get("lisn.attempts", 0) - call.request.attempt + (call.request.attempt > 1)
-        if again > 0:
-            self._resends.add(again, measured)
+        if isinstance(came_of_it, RawResponse | APIError):
+            # An item of a bulk run comes here each time it is sent: then the last one is all that is new.
+            again = came_of_it.attempts - call.request.attempt + (call.request.attempt > 1)
+            if again > 0:
+                self._resends.add(again, measured)
 
 
 def _quietly(do: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
@@ -182,9 +183,6 @@ def shared() -> Tracing:
     return Tracing()
 
 
-_MEASURED = ("http.response.status_code", "error.type")
-
-
 @lru_cache(maxsize=256)
 def _about(method: str, template: str, scheme: str, host: str) -> Mapping[str, Any]:
     """What is known of a call beforehand, and is one of few."""
@@ -197,28 +195,27 @@ def _about(method: str, template: str, scheme: str, host: str) -> Mapping[str, A
     }
 
 
-def _found(came_of_it: RawResponse[Any] | BaseException) -> Mapping[str, Any]:
-    """What is known of a call when it is over."""
+def _outcome(came_of_it: RawResponse[Any] | BaseException) -> dict[str, Any]:
+    """What came of a call, as one of few."""
     if isinstance(came_of_it, RawResponse):
-        return _counted(came_of_it.attempts, came_of_it.status_code, came_of_it.request_id)
-    kind = type(came_of_it)
-    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-    if not isinstance(came_of_it, APIError):
-        return {"error.type": name}
+        return {"http.response.status_code": came_of_it.status_code}
     if isinstance(came_of_it, APIStatusError):
-        name = str(came_of_it.status_code)
-        found = _counted(came_of_it.attempts, came_of_it.status_code, came_of_it.request_id)
-    else:
-        found = _counted(came_of_it.attempts)
-    return {**found, "error.type": name, "lisn.outcome_unknown": came_of_it.outcome_unknown}
+        status = came_of_it.status_code
+        return {"http.response.status_code": status, "error.type": str(status)}
+    error = type(came_of_it)
+    name = error.__qualname__
+    return {"error.type": name if error.__module__ == "builtins" else f"{error.__module__}.{name}"}
 
 
-def _counted(attempts: int, status: int | None = None, request_id: str | None = None) -> dict[str, Any]:
-    found: dict[str, Any] = {"lisn.attempts": attempts}
-    if status is not None:
-        found["http.response.status_code"] = status
-    if attempts > 1:
-        found["http.request.resend_count"] = attempts - 1
-    if request_id is not None:
-        found["lisn.request_id"] = request_id
+def _found(came_of_it: RawResponse[Any] | BaseException) -> dict[str, Any]:
+    """All that is known of a call when it is over."""
+    found = _outcome(came_of_it)
+    if isinstance(came_of_it, RawResponse | APIError):
+        found["lisn.attempts"] = came_of_it.attempts
+        if came_of_it.attempts > 1:
+            found["http.request.resend_count"] = came_of_it.attempts - 1
+    if isinstance(came_of_it, RawResponse | APIStatusError) and came_of_it.request_id is not None:
+        found["lisn.request_id"] = came_of_it.request_id
+    if isinstance(came_of_it, APIError):
+        found["lisn.outcome_unknown"] = came_of_it.outcome_unknown
     return found

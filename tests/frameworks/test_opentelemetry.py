@@ -324,12 +324,17 @@ async def test_after_a_call_the_current_span_is_what_it_was(
 
 
 async def test_a_call_that_is_thrown_away_unfinished_ends_its_span_and_disturbs_no_context(
-    sandbox: Sandbox, client: AsyncLisn, observed: Observed, caplog: pytest.LogCaptureFixture
+    sandbox: Sandbox, observed: Observed, caplog: pytest.LogCaptureFixture
 ) -> None:
+    async def waits(request: APIRequest, call_next: CallNext) -> RawResponse[Any]:
+        await asyncio.Event().wait()
+        raise AssertionError("unreachable")
+
     # As the collector does with what a loop left behind when it was closed: not in the context it ran in.
-    call = client.assistants.list()
-    contextvars.copy_context().run(call.send, None)
-    call.close()
+    async with observed.client(sandbox, waits) as client:
+        call = client.assistants.list()
+        contextvars.copy_context().run(call.send, None)
+        call.close()
     [span] = observed.spans()
     assert span.attributes["error.type"] == "GeneratorExit"
     assert [record.getMessage() for record in caplog.records if record.name.startswith("opentelemetry")] == []
