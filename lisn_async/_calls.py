@@ -22,7 +22,7 @@ import attrs
 from . import errors
 from ._config import Settings
 from ._limits import is_being_cancelled
-from ._log import log_attempt, logger
+from ._log import log_attempt, log_resend, logger
 from ._middleware import APIRequest, CallNext, Way, answered, chain, passed_on, with_tracing
 from ._passage import Passage
 from ._permits import Permits
@@ -132,7 +132,7 @@ class Calls:
                     raise tried.error from tried.cause
                 finally:
                     del tried  # else the error keeps itself alive through the frame it was raised in
-            logger.info("%s %s: sent again in %.2f s", request.method, request.template, wait)
+            log_resend(request, tried.attempt, number, wait)
             await asyncio.sleep(wait)
         raise AssertionError("unreachable")
 
