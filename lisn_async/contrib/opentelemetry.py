@@ -136,12 +136,15 @@ class Tracing:
             context.detach(call.entered)
         _quietly(self._measure, call, came_of_it, seconds)
         if call.span.is_recording():
-            call.span.set_attributes(_found(came_of_it))
-            if isinstance(came_of_it, BaseException):
-                # In its own words if they are ours: those of others may hold what is not for everybody to see.
-                why = str(came_of_it) if isinstance(came_of_it, LisnError) else None
-                call.span.set_status(trace.StatusCode.ERROR, why)
+            _quietly(self._tell, call.span, came_of_it)
         call.span.end()
+
+    def _tell(self, span: trace.Span, came_of_it: RawResponse[Any] | BaseException) -> None:
+        span.set_attributes(_found(came_of_it))
+        if isinstance(came_of_it, BaseException):
+            # In its own words if they are ours: those of others may hold what is not for everybody to see.
+            why = str(came_of_it) if isinstance(came_of_it, LisnError) else None
+            span.set_status(trace.StatusCode.ERROR, why)
 
     def _measure(self, call: _Call, came_of_it: RawResponse[Any] | BaseException, seconds: float) -> None:
         self._active.add(-1, call.about)

@@ -372,6 +372,18 @@ async def test_an_error_shows_three_frames_of_ours_with_tracing_and_five_in_the_
     assert names[names.index("blocking") + 1 :] == ["get", "run", "get", "__call__", "_call"]
 
 
+async def test_a_reply_that_a_middleware_made_up_badly_still_ends_the_span(
+    sandbox: Sandbox, observed: Observed
+) -> None:
+    async def makes_up(request: APIRequest, call_next: CallNext) -> RawResponse[Any]:
+        return RawResponse(status_code=200, headers=None, attempts=1, result=None)  # type: ignore[arg-type]
+
+    async with observed.client(sandbox, makes_up) as client:
+        await client.assistants.delete("ast_1")
+    assert [span.name for span in observed.spans()] == ["lisn.assistants.delete"]
+    assert [point.value for point in observed.points("lisn.client.call.active")] == [0]
+
+
 async def test_no_span_is_kept_once_its_call_is_over(sandbox: Sandbox, observed: Observed) -> None:
     from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 
