@@ -24,7 +24,7 @@ from ._config import Settings
 from ._limits import is_being_cancelled
 from ._log import log_attempt, log_resend, logger
 from ._middleware import APIRequest, CallNext, Way, answered, chain, passed_on, with_tracing
-from ._passage import Passage
+from ._passage import Passage, Question
 from ._permits import Permits
 from ._request import Request
 from ._response import Broken, IncompleteList, RawResponse, Reply, status_error
@@ -98,11 +98,23 @@ class Calls:
 
     def call(self, request: Request[T]) -> Coroutine[Any, Any, RawResponse[T]]:
         """The result, after as many attempts as are provably safe. Raises `APIError`, and what a middleware raises."""
-        settings = self.settings
-        ends = math.inf if settings.deadline is None else time.monotonic() + settings.deadline
+        ends = self._ends()
         if (through := self._middleware()) is None:
             return self._call(request, ends)
         return through(self._shown(request, partial(self._call, request, ends)))
+
+    async def ask(self, request: Request[T]) -> T:
+        """As `call`, but what the service itself said, whatever a middleware makes of it."""
+        ends = self._ends()
+        if (through := self._middleware()) is None:
+            return (await self._call(request, ends)).parse()
+        question = Question(partial(self._call, request, ends))
+        return await question.go_through(through, self._shown(request, question.carry_out), request)
+
+    def _ends(self) -> float:
+        """When the deadline of a call that begins now is over."""
+        deadline = self.settings.deadline
+        return math.inf if deadline is None else time.monotonic() + deadline
 
     async def _call(
         self, request: Request[T], ends: float, shown: APIRequest | None = None

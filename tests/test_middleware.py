@@ -639,6 +639,60 @@ async def test_an_item_whose_reply_was_lost_is_settled_although_a_middleware_mad
     assert len(sandbox.assistants()) == 2
 
 
+def keeping() -> Any:
+    kept: dict[str, RawResponse[Any]] = {}
+
+    async def keeps(request: APIRequest, call_next: CallNext) -> RawResponse[Any]:
+        if request.method == "GET" and request.url in kept:
+            return kept[request.url]
+        response = await call_next(request)
+        kept[request.url] = response
+        return response
+
+    return keeps
+
+
+async def falls_back(request: APIRequest, call_next: CallNext) -> RawResponse[Any]:
+    try:
+        return await call_next(request)
+    except LisnError:
+        return RawResponse(status_code=200, headers={}, attempts=1, result=[])
+
+
+async def filters(request: APIRequest, call_next: CallNext) -> RawResponse[Any]:
+    response = await call_next(request)
+    if request.operation == "assistants.list":
+        response.parse()[:] = []
+    return response
+
+
+async def says_not_found(request: APIRequest, call_next: CallNext) -> RawResponse[Any]:
+    response = await call_next(request)
+    if request.operation == "assistants.list":
+        raise NotFoundError("mine", "GET", "", 1, False, 404, None, {})
+    return response
+
+
+@pytest.mark.parametrize(
+    ("middleware", "status"),
+    [(keeping(), "unknown"), (falls_back, "unknown"), (filters, "created"), (says_not_found, "created")],
+)
+async def test_a_listing_that_is_not_the_services_own_lets_no_run_create_twice(
+    sandbox: Sandbox, no_waiting: list[float], middleware: Any, status: str
+) -> None:
+    sandbox.faults = [{"do": "reset", "when": "after", "operation": "create"}]
+
+    async def fails(request: APIRequest, call_next: CallNext) -> RawResponse[Any]:
+        if middleware is falls_back and request.method == "GET" and sandbox.assistants():
+            raise APIConnectionError("down", "GET", "", 1, False)
+        return await call_next(request)
+
+    async with client_of(sandbox, middleware, fails) as client:
+        result = await client.assistants.create_many([SPEC], settle=0.01)
+    assert [outcome.status for outcome in result.outcomes] == [status]
+    assert len(sandbox.assistants()) == 1
+
+
 @pytest.mark.parametrize("falls_back", [False, True])
 async def test_an_item_that_it_gives_up_under_way_is_looked_for_and_never_made_twice(
     sandbox: Sandbox, tmp_path: Path, falls_back: bool
