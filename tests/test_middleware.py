@@ -26,6 +26,7 @@ from lisn_async import (
     InternalServerError,
     LisnError,
     NotFoundError,
+    PermissionDeniedError,
     RawResponse,
 )
 from lisn_async.sandbox import Sandbox
@@ -691,6 +692,16 @@ async def test_a_listing_that_is_not_the_services_own_lets_no_run_create_twice(
         result = await client.assistants.create_many([SPEC], settle=0.01)
     assert [outcome.status for outcome in result.outcomes] == [status]
     assert len(sandbox.assistants()) == 1
+
+
+async def test_a_run_that_may_not_list_begins_nothing_although_a_middleware_comforts(
+    sandbox: Sandbox,
+) -> None:
+    sandbox.faults = [{"status": 403, "operation": "list"}]
+    async with client_of(sandbox, falls_back) as client:
+        with pytest.raises(PermissionDeniedError):
+            await client.assistants.create_many([SPEC])
+    assert [one.method for one in sandbox.seen] == ["GET"]
 
 
 @pytest.mark.parametrize("falls_back", [False, True])
