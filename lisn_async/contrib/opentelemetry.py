@@ -1,7 +1,7 @@
 """Traces and metrics of OpenTelemetry (extra `otel`): a span and its numbers for every call.
 
 Nothing has to be set up: once the program has loaded OpenTelemetry, every client has a `Tracing` as its outermost
-middleware, which reports to the global providers, and costs next to nothing where none is set. Give one yourself,
+middleware, which reports to the global providers, and costs some microseconds where none is set. Give one yourself,
 `AsyncLisn(middleware=[Tracing(tracer_provider=...)])`, to have other providers or another place in the order.
 
 Names follow the semantic conventions for HTTP clients (opentelemetry.io, *HTTP spans*), with one span for a call,
