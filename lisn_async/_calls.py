@@ -21,9 +21,10 @@ import attrs
 
 from . import errors
 from ._config import Settings
+from ._headers import NO_HEADERS
 from ._limits import is_being_cancelled
 from ._log import log_attempt, log_resend, logger
-from ._middleware import APIRequest, CallNext, Way, answered, chain, passed_on, with_tracing
+from ._middleware import APIRequest, CallNext, Way, answered, chain, failed, passed_on, with_tracing
 from ._passage import Passage, Question
 from ._permits import Permits
 from ._request import Request
@@ -50,8 +51,6 @@ if TYPE_CHECKING:
     from .rate_limit import RateLimit
 
 T = TypeVar("T")
-
-_NO_HEADERS: Mapping[str, str] = {}
 
 
 @attrs.define
@@ -121,7 +120,7 @@ class Calls:
     ) -> RawResponse[T]:
         """As `call`, once it has passed through what saw it as `shown`."""
         settings = self.settings
-        headers = _NO_HEADERS if shown is None else passed_on(shown)
+        headers = NO_HEADERS if shown is None else passed_on(shown)
         acted = False
         for number in itertools.count(1):
             tried = await self._attempt(request, headers, number=number, ends=ends, acted=acted)
@@ -140,6 +139,8 @@ class Calls:
             # A new token is no storm: it is sent once, and all that were under way with the old one need it.
             if wait is None or not (tried.attempt.token_renewed or self.traffic.budget.take()):
                 assert tried.error is not None
+                if shown is not None:
+                    failed(shown, tried.error)
                 try:
                     raise tried.error from tried.cause
                 finally:
@@ -165,7 +166,7 @@ class Calls:
         """
         if (through := self._middleware()) is None:
             return await self._attempt(
-                request, _NO_HEADERS, number=number, sent_by=sent_by, about_to_send=about_to_send
+                request, NO_HEADERS, number=number, sent_by=sent_by, about_to_send=about_to_send
             )
         send = partial(self._attempt, request, number=number, sent_by=sent_by)
         passage = Passage(send, about_to_send)

@@ -10,11 +10,11 @@ from typing import Any, TypeAlias, TypeVar, cast
 import attrs
 
 from ._async_functions import is_async
-from ._headers import wrong_with_headers
+from ._headers import NO_HEADERS, wrong_with_headers
 from ._log import logger
 from ._response import RawResponse
-from ._secrets import SecretFields, hide
-from .errors import ConfigurationError
+from ._secrets import SecretFields, hide, kind_of
+from .errors import APIError, ConfigurationError
 
 C = TypeVar("C", bound=Callable[..., object])
 
@@ -35,6 +35,7 @@ class Way:
     carry_out: CallNext = attrs.field(repr=False)
     url: str
     is_passed_on: bool = False
+    may_have_acted: bool = False
     answer: RawResponse[Any] | None = attrs.field(default=None, repr=False)
 
     def __deepcopy__(self, _: object) -> Way:
@@ -60,8 +61,6 @@ class APIRequest:
     _way: Way = attrs.field(repr=False)
 
 
-_NO_HEADERS: Mapping[str, str] = {}
-
 CallNext: TypeAlias = Callable[[APIRequest], Coroutine[Any, Any, RawResponse[Any]]]
 Middleware: TypeAlias = Callable[[APIRequest, CallNext], Awaitable[RawResponse[Any]]]
 """`async def middleware(request, call_next): return await call_next(request)`, with something before or after."""
@@ -69,8 +68,10 @@ Middleware: TypeAlias = Callable[[APIRequest, CallNext], Awaitable[RawResponse[A
 
 def checked(given: object) -> tuple[Middleware, ...]:
     """The functions themselves. Raises `ConfigurationError` for what cannot be awaited."""
+    if given is None:
+        return ()
     if not isinstance(given, Sequence) or isinstance(given, str | bytes):
-        raise ConfigurationError(f"middleware must be a list of functions, not {type(given).__name__}")
+        raise ConfigurationError(f"middleware must be a list of functions, not {kind_of(given)}")
     if wrong := [name_of(one) for one in given if not is_async(one)]:
         raise ConfigurationError(
             f"middleware {wrong[0]} must be an `async def (request, call_next)` that returns the response"
@@ -164,7 +165,8 @@ def passed_on(request: APIRequest) -> Mapping[str, str]:
         if (wrong := wrong_with_headers(headers)) is not None:
             raise ConfigurationError(f"a header that a middleware added: {wrong}")
     way.is_passed_on = True
-    return _once(headers) if headers else _NO_HEADERS
+    way.may_have_acted = request.method != "GET"
+    return _once(headers) if headers else NO_HEADERS
 
 
 def answered(request: APIRequest, response: RawResponse[Any]) -> None:
@@ -172,14 +174,31 @@ def answered(request: APIRequest, response: RawResponse[Any]) -> None:
     request._way.answer = response
 
 
+def may_have_acted(request: APIRequest) -> bool:
+    """Whether a call that ends now, without the client's own word for it, may have taken effect."""
+    return request._way.may_have_acted and request._way.answer is None
+
+
+def failed(request: APIRequest, error: APIError) -> None:
+    """As `answered`, where the client itself raises."""
+    request._way.may_have_acted = error.outcome_unknown
+
+
 def _note_what_was_done(request: APIRequest, name: str, error: Exception) -> None:
-    """Add to an error that came after the reply that the service did what it was asked for, and to what."""
-    answer = request._way.answer
-    if answer is not None and not getattr(error, "__notes__", None):
-        made = getattr(answer.parse(), "id", None)
+    """Add to an error of a middleware what the service did of what it was asked for, or may have done."""
+    way = request._way
+    if getattr(error, "__notes__", None):
+        return
+    if way.answer is not None:
+        made = getattr(way.answer.parse(), "id", None)
         error.add_note(
             f"middleware {name} failed after the service had done it: {request.operation} was answered with"
-            f" {answer.status_code}" + (f", {made}" if made else "")
+            f" {way.answer.status_code}" + (f", {made}" if made else "")
+        )
+    elif may_have_acted(request) and not isinstance(error, APIError):
+        error.add_note(
+            f"middleware {name} ended {request.operation} without its reply: it may have taken effect; look before"
+            " you send it again"
         )
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeAlias, TypeVar
 from . import errors
 from ._limits import is_being_cancelled
 from ._log import logger
-from ._middleware import answered, passed_on
+from ._middleware import answered, failed, passed_on
 from ._tried import Tried, error_of, given_up, refused, succeeded
 
 if TYPE_CHECKING:
@@ -35,9 +35,7 @@ class Passage(Generic[T]):
         self._about_to_send = about_to_send
         self._tried: Tried[T] | None = None
         self._is_out = False  # its first byte may have left
-        self._ended: Exception | None = (
-            None  # the client was closed, or the journal cannot be written: all end
-        )
+        self._ended: Exception | None = None  # as when the client was closed: then all of the run ends
         self._is_left = False
 
     async def carry_out(self, shown: APIRequest) -> RawResponse[T]:
@@ -50,6 +48,7 @@ class Passage(Generic[T]):
             raise
         if self._tried.response is None:
             assert self._tried.error is not None
+            failed(shown, self._tried.error)
             raise self._tried.error from self._tried.cause
         answered(shown, self._tried.response)
         return self._tried.response
@@ -88,7 +87,7 @@ class Passage(Generic[T]):
         tried = self._tried
         if tried is not None:
             if failure is not None and failure is not tried.error:
-                logger.warning("%s: a middleware failed after the reply: %r", request.operation, failure)
+                logger.warning("%s: a middleware failed after it was sent: %r", request.operation, failure)
             if tried.error is not None:
                 tried.error.__traceback__ = None  # its frames hold it
             return tried

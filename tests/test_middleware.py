@@ -17,6 +17,7 @@ import pytest
 import lisn_sync
 from lisn_async import (
     APIConnectionError,
+    APIError,
     APIRequest,
     AsyncLisn,
     BulkError,
@@ -338,7 +339,6 @@ class Fine:
         ["x"],
         "abc",
         {plain},
-        None,
         [None],
         [generator],
         [Plain()],
@@ -621,7 +621,7 @@ async def test_what_the_service_said_of_an_item_counts_whatever_a_middleware_mak
             result = await client.assistants.create_many([SPEC, SPEC])
     assert [outcome.status for outcome in result.outcomes] == ["created", "created"]
     assert len(sandbox.assistants()) == 2
-    assert "a middleware failed after the reply: ValueError('a bug of mine')" in caplog.text
+    assert "a middleware failed after it was sent: ValueError('a bug of mine')" in caplog.text
 
 
 async def test_an_item_whose_reply_was_lost_is_settled_although_a_middleware_made_something_up(
@@ -885,6 +885,26 @@ async def test_an_error_after_the_reply_says_what_the_service_had_done(sandbox: 
         [note] = caught.value.__notes__
         assert f"{wrong.__name__} failed after the service had done it" in note
         assert f"assistants.create was answered with 201, {made}" in note
+
+
+@pytest.mark.parametrize("call", ["create", "list"])
+@pytest.mark.parametrize("fault", ["hang", "reset", 422])
+async def test_an_error_in_place_of_the_reply_says_whether_it_may_have_taken_effect(
+    sandbox: Sandbox, call: str, fault: str | int
+) -> None:
+    async def has_errors_of_its_own(request: APIRequest, call_next: CallNext) -> RawResponse[Any]:
+        try:
+            async with asyncio.timeout(0.2 if fault == "hang" else 60):
+                return await call_next(request)
+        except (APIError, TimeoutError):
+            raise ValueError from None
+
+    sandbox.faults = [{"status": 422} if fault == 422 else {"do": fault, "when": "after"}]
+    async with client_of(sandbox, has_errors_of_its_own, max_retries=0) as client:
+        with pytest.raises(ValueError) as caught:
+            await (client.assistants.create(**SALES) if call == "create" else client.assistants.list())
+    notes = " ".join(getattr(caught.value, "__notes__", []))
+    assert ("it may have taken effect" in notes) == (call == "create" and fault != 422), notes
 
 
 async def test_an_error_before_the_reply_says_nothing_of_one(sandbox: Sandbox) -> None:

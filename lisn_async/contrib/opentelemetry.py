@@ -14,6 +14,7 @@ Where instrumentation is suppressed, as `opentelemetry.instrumentation.utils.sup
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from contextvars import Token
 from functools import cache, lru_cache
@@ -22,14 +23,18 @@ from typing import Any, ParamSpec, TypeVar
 from urllib.parse import urlsplit
 
 import attrs
-from opentelemetry import baggage, context, metrics, propagate, trace
 
 from .._headers import wrong_with_headers
 from .._log import logger
-from .._middleware import APIRequest, CallNext, needs_no_check
+from .._middleware import APIRequest, CallNext, may_have_acted, needs_no_check
 from .._response import RawResponse
 from .._version import __version__
 from ..errors import APIError, APIStatusError, LisnError
+
+try:
+    from opentelemetry import baggage, context, metrics, propagate, trace
+except ImportError as absent:
+    raise ImportError(f"tracing needs OpenTelemetry: pip install 'lisn[otel]' ({absent})") from None
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -136,11 +141,14 @@ class Tracing:
             context.detach(call.entered)
         _quietly(self._measure, call, came_of_it, seconds)
         if call.span.is_recording():
-            _quietly(self._tell, call.span, came_of_it)
+            _quietly(self._tell, call, came_of_it)
         call.span.end()
 
-    def _tell(self, span: trace.Span, came_of_it: RawResponse[Any] | BaseException) -> None:
+    def _tell(self, call: _Call, came_of_it: RawResponse[Any] | BaseException) -> None:
+        span = call.span
         span.set_attributes(_found(came_of_it))
+        if isinstance(came_of_it, asyncio.CancelledError):
+            span.set_attribute("lisn.outcome_unknown", may_have_acted(call.request))
         if isinstance(came_of_it, BaseException):
             # In its own words if they are ours: those of others may hold what is not for everybody to see.
             why = str(came_of_it) if isinstance(came_of_it, LisnError) else None

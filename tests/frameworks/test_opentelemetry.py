@@ -184,7 +184,7 @@ async def test_a_caller_that_leaves_ends_the_span_and_is_no_longer_active(
     sandbox: Sandbox, client: AsyncLisn, observed: Observed
 ) -> None:
     sandbox.faults = ["hang"]
-    call = asyncio.ensure_future(client.assistants.list())
+    call = asyncio.ensure_future(client.assistants.create(**SALES))
     await sandbox.received(1)
     assert [point.value for point in observed.points("lisn.client.call.active")] == [1]
     call.cancel()
@@ -192,6 +192,7 @@ async def test_a_caller_that_leaves_ends_the_span_and_is_no_longer_active(
         await call
     [span] = observed.spans()
     assert span.attributes["error.type"] == "asyncio.exceptions.CancelledError"
+    assert span.attributes["lisn.outcome_unknown"] is True
     assert (span.status.status_code.name, span.status.description) == ("ERROR", None)
     assert [point.value for point in observed.points("lisn.client.call.active")] == [0]
 
