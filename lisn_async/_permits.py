@@ -4,6 +4,8 @@ In each event loop requests queue for a lock, which asyncio hands on in the orde
 leaves the queue. The one that holds it sleeps until the window has room, so no more than one wakes up for each permit.
 The loops of other threads, each with one such request, meet in `Window`. A permit is stamped when it is given and
 never promised for later: whoever gives up leaves no gap, and a loop that stands still holds up nobody elsewhere.
+
+Only Redis is asked for all that wait here at once (`_shared_permits`).
 """
 
 from __future__ import annotations
@@ -14,13 +16,13 @@ import os
 import threading
 import time
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from weakref import WeakSet
 
 if TYPE_CHECKING:
     from ._retry import Pause
     from ._shared_permits import SharedWindow
-    from .rate_limit import RateLimit
+    from .rate_limit import Rate, RateLimit
 
 
 class Queue:
@@ -46,13 +48,12 @@ class Queue:
 
 
 class Window:
-    """When this process sent its last requests: at most `most` in any `seconds`. For any thread."""
+    """When this process sent its last requests: at most `most` in any `seconds` of each rate. For any thread."""
 
-    def __init__(self, most: int, seconds: float) -> None:
-        self.seconds = seconds
-        self._most = most
+    def __init__(self, rates: tuple[Rate, ...]) -> None:
+        self._rates = rates
         self._lock = threading.Lock()
-        self._sent: deque[float] = deque(maxlen=most)
+        self._sent: deque[float] = deque(maxlen=max(most for most, _ in rates))
         _live.add(self)
 
     def take(self) -> float:
@@ -64,26 +65,33 @@ class Window:
                 self._sent.append(now)
             return wait
 
-    def note(self) -> None:
-        """Count a request that somebody else has let out."""
-        with self._lock:
-            self._sent.append(time.monotonic())
-
     def seconds_until(self, ahead: int) -> float:
         """Seconds until a request may be sent, at the earliest, if so many go first."""
         with self._lock:
             return self._wait(time.monotonic(), ahead)
 
     def _wait(self, now: float, ahead: int) -> float:
-        rounds, ahead = divmod(ahead, self._most)
-        leaves_next = ahead - (self._most - len(self._sent))
-        wait = self._sent[leaves_next] + self.seconds - now if leaves_next >= 0 else 0.0
-        return max(0.0, wait) + rounds * self.seconds
+        sent, longest = self._sent, 0.0
+        for most, seconds in self._rates:
+            rounds, over = divmod(ahead, most) if ahead else (0, 0)
+            place = len(sent) - most + over  # of the one that has to leave the window first
+            wait = sent[place] + seconds - now if place >= 0 else 0.0
+            longest = max(longest, max(0.0, wait) + rounds * seconds)
+        return longest
 
     def begin_anew(self) -> None:
         """In a child: the lock may be held by a thread that is not here."""
         self._lock = threading.Lock()
         self._sent.clear()
+
+
+class Wait(NamedTuple):
+    """What somebody who wants to send is told: not yet."""
+
+    seconds: float
+    """Until it can be sent, at the earliest."""
+    asks_again: float
+    """Seconds as well. Sooner, where the answer takes its time."""
 
 
 class Permits:
@@ -92,12 +100,12 @@ class Permits:
     def __init__(self, limit: RateLimit, pause: Pause) -> None:
         self._limit = limit
         self._pause = pause
-        self._window = Window(limit.most, limit.seconds)
+        self._window = Window(limit.rates)
         self._shared: SharedWindow | None = None
         if limit.redis is not None:
             from ._shared_permits import SharedWindow  # pyrate-limiter and redis, for whoever has them
 
-            self._shared = SharedWindow(limit, self._window)
+            self._shared = SharedWindow(limit, self._window, pause)
 
     async def take(self, queue: Queue, by: float) -> float | None:
         """Return when a request may be sent, None; or at once the seconds that it would have to wait, beyond `by`.
@@ -112,10 +120,10 @@ class Permits:
             if not await queue.acquire(by):
                 return self._soonest(queue.waiting - 1)
             try:
-                while wait := await self._seconds_to_wait():
-                    if time.monotonic() + wait >= by:
-                        return wait
-                    await asyncio.sleep(wait)
+                while (told := await self._ask(queue.waiting)) is not None:
+                    if time.monotonic() + told.seconds >= by:
+                        return told.seconds
+                    await asyncio.sleep(told.asks_again)
             finally:
                 queue.release()
         finally:
@@ -140,12 +148,14 @@ class Permits:
         if self._shared is not None:
             await self._shared.aclose()
 
-    async def _seconds_to_wait(self) -> float:
-        """0.0 if a request may be sent, and then it counts."""
-        pause = self._pause.seconds_left(time.monotonic())
-        if pause or self._shared is None:
-            return pause or self._window.take()
-        return await self._shared.take()
+    async def _ask(self, waiting: int) -> Wait | None:
+        """None if a request may be sent, and then it counts; so many wait in this loop, this one among them."""
+        wait = self._pause.seconds_left(time.monotonic())
+        if not wait:
+            if self._shared is not None:
+                return await self._shared.take(waiting)
+            wait = self._window.take()
+        return Wait(wait, wait) if wait else None
 
     def _soonest(self, ahead: int) -> float:
         """Seconds that it takes at least, as far as this process knows, if so many go first."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import attrs
 
 from ._secrets import Secret, hide
@@ -12,6 +14,13 @@ __all__ = ["RateLimit"]
 MOST = 1_000_000
 """Requests of a window: each of them is remembered until it has left the window."""
 _SCHEMES = ("redis://", "rediss://", "unix://")
+
+
+class Rate(NamedTuple):
+    """At most `most` in any `seconds`."""
+
+    most: int
+    seconds: float
 
 
 @attrs.frozen
@@ -59,13 +68,13 @@ class RateLimit:
             redis = _checked(redis)
         if not isinstance(key, str) or not key:
             raise ConfigurationError(f"RateLimit: key must be a string that is not empty, not {key!r}")
-        most = requests if burst is None else burst
-        if most > MOST:
-            raise ConfigurationError(
-                f"RateLimit: {most} at once are too many to keep account of: give a burst"
-            )
-        positive_seconds("RateLimit: burst * per_seconds / requests", most * per_seconds / requests)
         self.__attrs_init__(requests, per_seconds, burst, redis=redis, key=key)  # type: ignore[attr-defined]
+        for most, seconds in self.rates:
+            if most > MOST:
+                raise ConfigurationError(
+                    f"RateLimit: {most} are too many to keep account of: give a burst, of which requests is a multiple"
+                )
+            positive_seconds("RateLimit: burst * per_seconds / requests", seconds)
 
     def __repr__(self) -> str:
         if not hasattr(self, "key"):  # a crash reporter may show one that could not be made
@@ -75,14 +84,16 @@ class RateLimit:
         return f"RateLimit({self.requests}, per_seconds={self.per_seconds:g}{burst}{shared})"
 
     @property
-    def most(self) -> int:
-        """How many may leave within `seconds`."""
-        return self.requests if self.burst is None else self.burst
-
-    @property
-    def seconds(self) -> float:
-        """The window that is watched: in any, at most `most` leave."""
-        return self.most * self.per_seconds / self.requests
+    def rates(self) -> tuple[Rate, ...]:
+        """What is watched: in any `seconds` of each, at most `most` leave."""
+        whole = Rate(self.requests, self.per_seconds)
+        if self.burst is None:
+            return (whole,)
+        at_once = Rate(self.burst, self.burst * self.per_seconds / self.requests)
+        # Where they go into `requests` without a rest they keep the whole by themselves. 3 of 10 do not: 3, 3, 3 and 3
+        # in a second. More than the whole are wanted so.
+        is_enough = self.burst > self.requests or self.requests % self.burst == 0
+        return (at_once,) if is_enough else (at_once, whole)
 
 
 def without_password(redis: str) -> str:

@@ -5,11 +5,15 @@ Celery wants a port as well: then it has a free one. Skips where the program is 
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import re
 import shutil
 import signal
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -106,6 +110,62 @@ class RedisServer:
             while piece := line.recv(65536):
                 said += piece
         return said.decode().removesuffix("\r\n")
+
+    @contextlib.contextmanager
+    def watched(self, key: str) -> Iterator[list[int]]:
+        """All permits that are given under a key in the block, by the clock of Redis in microseconds; read it after."""
+        given: list[int] = []
+        pushed = re.compile(rf'\[\d+ lua\] "LPUSH" "{re.escape(key)}" "(\d+)"'.encode())
+        with socket.socket(socket.AF_UNIX) as line:
+            line.connect(str(self._path))
+            line.sendall(b"MONITOR\r\n")
+            assert line.recv(5) == b"+OK\r\n"
+
+            def read() -> None:
+                with line.makefile("rb") as said:
+                    given.extend(int(found[1]) for found in map(pushed.search, said) if found)
+
+            reader = threading.Thread(target=read)
+            reader.start()
+            yield given
+            self.ask(
+                "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"
+            )  # the one who looks on is one of them
+            reader.join(WITHIN)
+
+    @contextlib.contextmanager
+    def far_away(self, seconds: float) -> Iterator[str]:
+        """The URL of this server behind a line on which everything takes so long, each way."""
+        loop = asyncio.new_event_loop()
+        loop.set_exception_handler(lambda *_: None)  # it writes to those who have hung up
+
+        async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            with contextlib.suppress(OSError):
+                while piece := await reader.read(65536):
+                    loop.call_later(seconds, writer.write, piece)
+            loop.call_later(seconds, writer.close)
+
+        async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            from_redis, to_redis = await asyncio.open_unix_connection(self._path)
+            await asyncio.gather(pump(reader, to_redis), pump(from_redis, writer))
+
+        async def stop() -> None:
+            server.close()
+            others = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in others:
+                task.cancel()
+            await asyncio.gather(*others, return_exceptions=True)
+
+        server = loop.run_until_complete(asyncio.start_server(carry, "127.0.0.1"))
+        thread = threading.Thread(target=loop.run_forever)
+        thread.start()
+        try:
+            yield f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}/0"
+        finally:
+            asyncio.run_coroutine_threadsafe(stop(), loop).result(WITHIN)
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join(WITHIN)
+            loop.close()
 
     def connections(self) -> int:
         """How many clients are connected, without whoever asks."""
