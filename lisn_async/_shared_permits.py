@@ -17,7 +17,7 @@ import contextlib
 import os
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from math import ceil
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 from uuid import uuid4
@@ -48,8 +48,9 @@ if TYPE_CHECKING:
 
 PATIENCE = 1.0
 """Seconds that Redis has to answer, first of all to be connected to: 200 ms away that takes half of it."""
-FRESH = 0.4
-"""Seconds after the question for which a permit is good. Redis counts it from when it gave it."""
+FRESH = 0.2
+"""Seconds for which permits are good that came for those who wait, and by which the answer may be late. Redis counts
+them from when it gave them: a loop that stood still would send them all while others send theirs."""
 STALL = 0.05
 """Seconds by which a timer may be late. Beyond that the loop was kept from its work by somebody else."""
 GRUDGE = 5.0
@@ -178,6 +179,8 @@ class Link:
     redis: Redis
     bucket: StateBucket
     keeper: Keeper
+    questions: set[asyncio.Task[float | None]]
+    """The one that waits for its answer, if there is one."""
     left: int = 0
     """Permits that were given to those who wait in this loop, and that none of them has taken yet."""
     stale_at: float = 0.0
@@ -214,10 +217,10 @@ class SharedWindow:
         self._not_before = 0.0
         self._is_lost = False
         try:
-            self._connection()
+            self._connection().connection_pool.make_connection()
         except Exception:  # noqa: BLE001 - it may quote any part of the URL
             raise ConfigurationError(
-                "RateLimit: redis is a URL with a port, a database or an option that is none"
+                "RateLimit: redis must be a URL with options that the package redis knows"
             ) from None
         _live.add(self)
 
@@ -230,7 +233,7 @@ class SharedWindow:
             wait = max(link.opens_at - time.monotonic(), self._window.seconds_until(0))
             if wait > link.lead and not self._is_shunned():
                 return Wait(wait, wait - link.lead)
-            if (pause := await self._asked(self._ask, link, min(waiting, MOST_AT_ONCE))) is None:
+            if (pause := await self._answer(link, min(waiting, MOST_AT_ONCE))) is None:
                 link.left, link.opens_at = 0, 0.0
                 wait = self._window.take()
                 return Wait(wait, wait) if wait else None
@@ -248,6 +251,15 @@ class SharedWindow:
         milliseconds = ceil((SHORT_PAUSE if seconds is None else seconds) * 1000)
         if milliseconds > 0:
             await self._asked(self._extend, milliseconds)
+
+    async def _answer(self, link: Link, wanted: int) -> float | None:
+        """As `_ask`; None if Redis says nothing. Whoever asked and was cancelled leaves the answer to the next one."""
+        question = next(iter(link.questions), None)
+        if question is None:
+            question = asyncio.create_task(self._asked(self._ask, link, wanted))
+            link.questions.add(question)
+            question.add_done_callback(link.questions.discard)
+        return await asyncio.shield(question)
 
     def _is_shunned(self) -> bool:
         return time.monotonic() < self._not_before
@@ -296,7 +308,9 @@ class SharedWindow:
         if decision.failing_rate is PAUSE:
             return number / 1_000_000
         link.left, microseconds = divmod(number, SHIFT)
-        link.stale_at, link.opens_at = asked_at + FRESH, now + microseconds / 1_000_000
+        if now - asked_at > min(link.round_trips) + FRESH:
+            link.left = min(link.left, 1)  # for whoever asked, so that it goes on all the same
+        link.stale_at, link.opens_at = now + FRESH, now + microseconds / 1_000_000
         return 0.0
 
     async def _extend(self, milliseconds: int) -> float:
@@ -312,8 +326,10 @@ class SharedWindow:
         if link is None:
             redis = self._connection()
             speaker = Speaker(redis, (self._waiting_key, self._pause_key))
-            store = RedisStateStore(speaker, self._permits_key, self._lifetime)
-            link = Link(redis, StateBucket([WINDOW, PAUSE], SlidingLog(self._limit), store), _keep(redis))
+            store = RedisStateStore(cast("Redis", speaker), self._permits_key, self._lifetime)
+            bucket = StateBucket([WINDOW, PAUSE], SlidingLog(self._limit), store)
+            questions: set[asyncio.Task[float | None]] = set()
+            link = Link(redis, bucket, _keep(redis, questions), questions)
             await anext(link.keeper)  # does not suspend: no second one can be made meanwhile
             for ended in [other for other in list(self._links) if other.is_closed()]:
                 self._links.pop(ended, None)  # closed with its loop
@@ -345,7 +361,7 @@ class SharedWindow:
         await close_all({loop: link.keeper for loop, link in links.items()})
 
 
-async def _keep(redis: Redis) -> Keeper:
+async def _keep(redis: Redis, questions: Collection[asyncio.Task[float | None]]) -> Keeper:
     """Primed in a loop, it closes the connection at the latest when the loop ends (`shutdown_asyncgens`)."""
     try:
         yield
@@ -353,6 +369,8 @@ async def _keep(redis: Redis) -> Keeper:
         with contextlib.suppress(Exception):
             async with asyncio.timeout(PATIENCE):
                 await redis.aclose()
+                if questions:
+                    await asyncio.wait(list(questions))  # they fail now
 
 
 _live: WeakSet[SharedWindow] = WeakSet()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
+from urllib.parse import parse_qsl, urlsplit
 
 import attrs
 
@@ -13,6 +15,7 @@ __all__ = ["RateLimit"]
 
 MOST = 1_000_000
 """Requests of a window: each of them is remembered until it has left the window."""
+_DATABASE = re.compile(r"/?[0-9]{0,9}/?")
 _SCHEMES = ("redis://", "rediss://", "unix://")
 
 
@@ -106,6 +109,25 @@ def without_password(redis: str) -> str:
 def _checked(redis: str) -> Secret:
     if not isinstance(redis, str):
         raise ConfigurationError(f"RateLimit: redis must be a URL, not {type(redis).__name__}")
-    if not redis.startswith(_SCHEMES):
-        raise ConfigurationError(f"RateLimit: redis must be a URL that begins with {', '.join(_SCHEMES)}")
+    if (wrong := _wrong_with(Secret(redis))) is not None:
+        raise ConfigurationError(f"RateLimit: redis must be a URL {wrong}")
     return Secret(redis)
+
+
+def _wrong_with(url: str) -> str | None:
+    """What it lacks. Raises nothing, and quotes nothing: any part may be one of a password that was not quoted."""
+    if not url.startswith(_SCHEMES):
+        return f"that begins with {', '.join(_SCHEMES)}"
+    unreadable = "with a host, a port and options that can be read (percent-encode what a password holds)"
+    try:
+        parts = urlsplit(url)
+        parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
+        if parts.port == 0 or parts.fragment or "@" in parts.path:
+            return unreadable
+    except ValueError:
+        return unreadable
+    if parts.scheme == "unix":
+        return None if parts.path.strip("/") else "with the path of a socket, as unix:///run/redis.sock"
+    if not _DATABASE.fullmatch(parts.path):
+        return "that ends with the number of a database, if with any, as redis://host:6379/0"
+    return None

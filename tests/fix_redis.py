@@ -16,6 +16,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
@@ -136,36 +137,44 @@ class RedisServer:
     @contextlib.contextmanager
     def far_away(self, seconds: float) -> Iterator[str]:
         """The URL of this server behind a line on which everything takes so long, each way."""
-        loop = asyncio.new_event_loop()
-        loop.set_exception_handler(lambda *_: None)  # it writes to those who have hung up
+        ends: set[asyncio.StreamWriter] = set()
+        began: Future[tuple[int, asyncio.AbstractEventLoop, asyncio.Event]] = Future()
 
         async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            later = asyncio.get_running_loop().call_later
             with contextlib.suppress(OSError):
                 while piece := await reader.read(65536):
-                    loop.call_later(seconds, writer.write, piece)
-            loop.call_later(seconds, writer.close)
+                    later(seconds, writer.write, piece)
+            later(seconds, writer.close)
 
         async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             from_redis, to_redis = await asyncio.open_unix_connection(self._path)
+            ends.update((writer, to_redis))
             await asyncio.gather(pump(reader, to_redis), pump(from_redis, writer))
 
-        async def stop() -> None:
+        async def serve() -> None:
+            is_over = asyncio.Event()
+            server = await asyncio.start_server(carry, "127.0.0.1")
+            began.set_result((server.sockets[0].getsockname()[1], asyncio.get_running_loop(), is_over))
+            await is_over.wait()
             server.close()
-            others = asyncio.all_tasks() - {asyncio.current_task()}
-            for task in others:
-                task.cancel()
-            await asyncio.gather(*others, return_exceptions=True)
+            for end in ends:
+                end.transport.abort()
+            await asyncio.gather(*asyncio.all_tasks() - {asyncio.current_task()}, return_exceptions=True)
 
-        server = loop.run_until_complete(asyncio.start_server(carry, "127.0.0.1"))
-        thread = threading.Thread(target=loop.run_forever)
-        thread.start()
+        line = threading.Thread(target=lambda: asyncio.run(serve()))
+        line.start()
+        port, loop, is_over = began.result(WITHIN)
         try:
-            yield f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}/0"
+            yield f"redis://127.0.0.1:{port}/0"
         finally:
-            asyncio.run_coroutine_threadsafe(stop(), loop).result(WITHIN)
-            loop.call_soon_threadsafe(loop.stop)
-            thread.join(WITHIN)
-            loop.close()
+            loop.call_soon_threadsafe(is_over.set)
+            line.join(WITHIN)
+
+    def calls(self, command: str) -> int:
+        """How often a command was run."""
+        found = re.search(rf"^cmdstat_{command}:calls=(\d+)", self.ask("INFO", "commandstats"), re.MULTILINE)
+        return int(found[1]) if found else 0
 
     def connections(self) -> int:
         """How many clients are connected, without whoever asks."""

@@ -11,9 +11,11 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Iterable
 from typing import Any
 
+import attrs
 import pytest
 
 import lisn_async
@@ -109,6 +111,23 @@ def test_a_burst_has_a_window_of_its_own_and_leaves_the_rate(
         ({"redis": "localhost:6379"}, "redis must be a URL that begins with redis://"),
         ({"redis": "http://localhost"}, "redis must be a URL that begins with redis://"),
         ({"redis": 6379}, "redis must be a URL, not int"),
+        ({"redis": "redis+sentinel://host/mymaster"}, "redis must be a URL that begins with redis://"),
+        ({"redis": "REDIS//localhost"}, "redis must be a URL that begins with redis://"),
+        ({"redis": ""}, "redis must be a URL that begins with redis://"),
+        ({"redis": "redis://host/abc"}, "redis must be a URL that ends with the number of a database"),
+        ({"redis": "redis://host/0/1"}, "redis must be a URL that ends with the number of a database"),
+        ({"redis": "redis://host/-1"}, "redis must be a URL that ends with the number of a database"),
+        ({"redis": "redis://host/1.5"}, "redis must be a URL that ends with the number of a database"),
+        ({"redis": "redis://host:99999"}, "redis must be a URL with a host, a port"),
+        ({"redis": "redis://host:port"}, "redis must be a URL with a host, a port"),
+        ({"redis": "redis://[::1"}, "redis must be a URL with a host, a port"),
+        ({"redis": "redis://host:0"}, "redis must be a URL with a host, a port"),
+        ({"redis": "redis://:pass?word@host"}, "redis must be a URL with a host, a port"),
+        ({"redis": "redis://:12?word@host"}, "redis must be a URL with a host, a port"),
+        ({"redis": "redis://:12/word@host"}, "redis must be a URL with a host, a port"),
+        ({"redis": "redis://:12#word@host"}, "redis must be a URL with a host, a port"),
+        ({"redis": "unix://"}, "redis must be a URL with the path of a socket"),
+        ({"redis": "unix://redis.sock"}, "redis must be a URL with the path of a socket"),
         ({"key": ""}, "key must be a string that is not empty"),
         ({"key": 7}, "key must be a string"),
     ],
@@ -125,11 +144,19 @@ def test_a_client_takes_nothing_else_for_a_rate_limit() -> None:
 
 
 @pytest.mark.parametrize(
+    "url", [None, "redis://", "redis://host", "redis://host/", "redis://[::1]:6379/15", "unix:///a.sock?db=2"]
+)
+def test_a_url_that_can_be_one_is_taken_as_it_is(url: str | None) -> None:
+    assert RateLimit(10, 1, redis=url).redis == url
+
+
+@pytest.mark.parametrize(
     ("url", "shown"),
     [
         ("redis://:hunter2@cache:6379/0", "redis://cache:6379/0"),
         ("rediss://me:hunter2@cache/0?password=hunter2", "rediss://cache/0"),
-        ("redis://me:hun@ter2/hunter2@cache", "redis://cache"),
+        ("redis://me:hun@ter2:hunter2@cache", "redis://cache"),
+        ("redis://me:hun%2Fter2%3F%23hunter2@cache", "redis://cache"),
         ("unix:///run/redis.sock?password=hunter2", "unix:///run/redis.sock"),
     ],
 )
@@ -137,13 +164,31 @@ def test_the_password_of_redis_is_never_shown(url: str, shown: str) -> None:
     limit = RateLimit(10, 1, redis=url)
     assert shown in repr(limit)
     assert "hunter2" not in repr(limit)
+    assert "hunter2" not in repr(attrs.asdict(limit))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis:hunter2@host",
+        "redis://:hunter2@host/abc",
+        "redis://me:hunter2/x@host",
+        "redis://:hunter2#x@host/0",
+        "redis://:x?hunter2@host/0",
+        "redis://h:hunter2",
+        "redis://[hunter2",
+        "redis://:hunter2@h:99999999",
+        "unix://:hunter2@",
+    ],
+)
+def test_nor_is_that_of_a_url_that_is_refused(url: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
-        RateLimit(10, 1, redis=url.replace("://", ":"))
+        RateLimit(10, 1, redis=url)
+    told = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
     assert "hunter2" not in str(caught.value)
-    trace = caught.tb
-    while trace.tb_next is not None:  # every frame but this one, as a crash reporter shows its locals
-        trace = trace.tb_next
-        assert "hunter2" not in repr(trace.tb_frame.f_locals)
+    assert caught.value.__cause__ is caught.value.__context__ is None
+    for frame in told.stack[1:]:  # the first is this test's own
+        assert "hunter2" not in repr(frame.locals)
 
 
 # --- exactly, on a clock that knows no delay -------------------------------------------------------------

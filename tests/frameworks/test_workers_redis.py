@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 
 from lisn_async import APIStatusError, AsyncLisn, ConfigurationError, RateLimit
@@ -33,6 +34,12 @@ def box() -> Iterator[Sandbox]:
 
 def client_of(box: Any, limit: RateLimit, **more: Any) -> AsyncLisn:
     return AsyncLisn(box.token, base_url=box.base_url, rate_limit=limit, **more)
+
+
+def shared_window(client: AsyncLisn) -> Any:
+    gate = client._calls.traffic.permits
+    assert gate is not None
+    return gate._shared
 
 
 def warnings_of(records: list[logging.LogRecord]) -> list[str]:
@@ -100,6 +107,98 @@ def test_a_pause_that_the_service_asks_one_worker_for_holds_all(
     assert after[0].received_at >= began + 2, "nobody sent while the service wanted silence"
     assert len({request.headers["X-Worker"] for request in after}) > 1, "there were others to be held back"
     assert len(seen) == 181
+
+
+# --- asking for many at once ----------------------------------------------------------------------------
+
+
+def assert_exact(given: list[int], limit: RateLimit) -> None:
+    """What Redis gave, in microseconds of its own clock, is what the limit says."""
+    for most, seconds in limit.rates:
+        assert len(given) > most
+        gaps = [late - early for early, late in zip(given, given[most:], strict=False)]
+        assert min(gaps) >= seconds * 1_000_000
+
+
+async def test_far_from_redis_the_rate_is_that_of_the_window(
+    sandbox: async_sandbox.Sandbox, redis_server: RedisServer
+) -> None:
+    """100 ms there and back, and 40 a second: one at a time would be 10 a second."""
+    limit = RateLimit(20, 0.5)
+    with redis_server.far_away(0.05) as url, redis_server.watched("{lisn}:permits:20/0.5") as given:
+        async with client_of(sandbox, RateLimit(20, 0.5, redis=url)) as client:
+            await asyncio.gather(*(client.assistants.list() for _ in range(101)))
+    assert_exact(given, limit)
+    assert len(given) == 101
+    arrived = sorted(request.received_at for request in sandbox.seen)
+    assert_kept(arrived, limit)
+    assert arrived[-1] - arrived[0] < 2 * 2.5, "5 windows"
+    assert redis_server.calls("eval") <= 40
+
+
+@pytest.mark.parametrize("limit", [RateLimit(10, 0.2), RateLimit(10, 0.3, burst=4), RateLimit(9, 0.3, 20)])
+async def test_however_many_ask_for_however_many_the_limit_is_kept(
+    sandbox: async_sandbox.Sandbox, redis_server: RedisServer, limit: RateLimit
+) -> None:
+    numbers = "+".join(f"{most}/{seconds:.12g}" for most, seconds in limit.rates)
+    shared = attrs.evolve(limit, redis=redis_server.url)
+    with redis_server.watched(f"{{lisn}}:permits:{numbers}") as given:
+        clients = [client_of(sandbox, shared, max_connections=many) for many in (1, 3, 30)]
+        await asyncio.gather(*(client.assistants.list() for client in clients for _ in range(20)))
+        for client in clients:
+            await client.aclose()
+    assert len(given) >= len(sandbox.seen) == 60
+    assert_exact(given, limit)
+
+
+async def test_whoever_is_cancelled_while_redis_is_asked_leaves_the_answer_to_those_behind(
+    sandbox: async_sandbox.Sandbox, redis_server: RedisServer
+) -> None:
+    with redis_server.far_away(0.05) as url, redis_server.watched("{lisn}:permits:60/3600") as given:
+        async with client_of(sandbox, RateLimit(60, 3600, redis=url), deadline=60) as client:
+            await client.assistants.list()
+            calls = [asyncio.create_task(client.assistants.list()) for _ in range(29)]
+            asked = redis_server.calls("eval")
+            for call in calls[:9]:  # each of them is the first when its turn comes
+                await asyncio.sleep(0.01)
+                call.cancel()
+            await asyncio.gather(*calls[9:])
+    assert len(sandbox.seen) == 1 + 20
+    assert len(given) <= 60
+    assert redis_server.calls("eval") - asked <= 5, "nobody asked again for what those who left had asked for"
+
+
+async def test_whoever_takes_all_leaves_their_share_to_those_who_wait(
+    sandbox: async_sandbox.Sandbox, redis_server: RedisServer
+) -> None:
+    limit = RateLimit(20, 0.3, redis=redis_server.url)
+    async with client_of(sandbox, limit) as greedy, client_of(sandbox, limit) as modest:
+        first, second = (shared_window(client) for client in (greedy, modest))
+        with redis_server.watched("{lisn}:permits:20/0.3") as given:
+            assert await first.take(100) is None
+            told = await second.take(2)
+            assert told is not None
+            await asyncio.sleep(told.seconds)
+            while (told := await first.take(100)) is not None:
+                await asyncio.sleep(told.asks_again)
+            assert await second.take(2) is None
+        assert given[20:] == [given[20]] * 10 + [given[-1]] * 2
+
+
+async def test_permits_that_a_loop_did_not_take_in_time_are_void(
+    sandbox: async_sandbox.Sandbox, redis_server: RedisServer
+) -> None:
+    """It stood still: they would leave together with those that others were given since."""
+    async with client_of(sandbox, RateLimit(20, 60, redis=redis_server.url)) as client:
+        window = shared_window(client)
+        for asked_for in (5, 10):
+            for _ in range(4):
+                assert await window.take(5) is None
+            assert permits(redis_server, "{lisn}:permits:20/60") == asked_for
+            time.sleep(0.3)
+
+
+# --- the pause ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("fault", [{"status": 429}, {"status": 429, "retry_after": 1}])
@@ -294,9 +393,9 @@ async def test_a_password_is_used_and_a_wrong_one_is_not_shown(
 
 
 @pytest.mark.parametrize(
-    "url", ["redis://h:hunter2/x@cache", "redis://h/?protocol=hunter2", "redis://h:99999999"]
+    "url", ["redis://h/?protocol=hunter2", "redis://h?db=hunter2", "redis://h?hunter2=1", "unix:///s?port=x"]
 )
-def test_a_url_that_redis_cannot_read_is_refused_when_the_client_is_made(url: str) -> None:
+def test_an_option_that_redis_does_not_know_is_refused_when_the_client_is_made(url: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         AsyncLisn("t", rate_limit=RateLimit(1, 1, redis=url))
     assert "redis" in str(caught.value)
