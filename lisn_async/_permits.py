@@ -1,7 +1,7 @@
 """Whose turn it is to send, and when, where a client has a `RateLimit`.
 
-In each event loop requests queue for a lock, which asyncio hands on in the order they came; whoever is cancelled
-leaves the queue. The one that holds it sleeps until the window has room, so no more than one wakes up for each permit.
+In each event loop requests queue for their turn, which is handed on in the order they came; whoever is cancelled
+leaves the queue. The one whose turn it is sleeps until the window has room, so no more than one wakes up for each permit.
 The loops of other threads, each with one such request, meet in `Window`. A permit is stamped when it is given and
 never promised for later: whoever gives up leaves no gap, and a loop that stands still holds up nobody elsewhere.
 
@@ -15,7 +15,7 @@ import math
 import os
 import threading
 import time
-from collections import deque
+from collections import OrderedDict, deque
 from typing import TYPE_CHECKING, NamedTuple
 from weakref import WeakSet
 
@@ -26,25 +26,51 @@ if TYPE_CHECKING:
 
 
 class Queue:
-    """Those of one event loop that wait for a permit; it is the turn of the first."""
+    """Those of one event loop that wait for a permit; it is the turn of the first.
+
+    `asyncio.Lock` looks through all of them for each one that leaves.
+    """
 
     def __init__(self) -> None:
         self.waiting = 0
-        self._turn = asyncio.Lock()
+        self._is_taken = False
+        self._behind: OrderedDict[asyncio.Future[bool], None] = OrderedDict()
 
     async def acquire(self, by: float) -> bool:
         """Wait for one's turn; False if it did not come by then."""
-        if by == math.inf or self.waiting == 1:
-            return await self._turn.acquire()
+        if not self._is_taken:
+            self._is_taken = True
+            return True
+        loop = asyncio.get_running_loop()
+        turn: asyncio.Future[bool] = loop.create_future()
+        self._behind[turn] = None
+        timer = None if by == math.inf else loop.call_later(by - time.monotonic(), _settle, turn, False)
         try:
-            async with asyncio.timeout(by - time.monotonic()):
-                return await self._turn.acquire()
-        except TimeoutError:
-            return False
+            return await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled() and turn.result():
+                self.release()
+            raise
+        finally:
+            self._behind.pop(turn, None)
+            if timer is not None:
+                timer.cancel()
 
     def release(self) -> None:
         """Let the next one have its turn."""
-        self._turn.release()
+        while self._behind:
+            turn, _ = self._behind.popitem(last=False)
+            if _settle(turn, True):
+                return
+        self._is_taken = False
+
+
+def _settle(turn: asyncio.Future[bool], is_theirs: bool) -> bool:
+    """Whether that was still open."""
+    if turn.done():
+        return False
+    turn.set_result(is_theirs)
+    return True
 
 
 class Window:
@@ -118,7 +144,7 @@ class Permits:
         queue.waiting += 1
         try:
             if not await queue.acquire(by):
-                return self._soonest(queue.waiting - 1)
+                return max(self._soonest(queue.waiting - 1), by - time.monotonic())
             try:
                 while (told := await self._ask(queue.waiting)) is not None:
                     if time.monotonic() + told.seconds >= by:

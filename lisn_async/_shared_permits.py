@@ -217,7 +217,8 @@ class SharedWindow:
         self._not_before = 0.0
         self._is_lost = False
         try:
-            self._connection().connection_pool.make_connection()
+            pool: Any = self._connection().connection_pool
+            pool.make_connection()  # which knows what options there are, and opens nothing
         except Exception:  # noqa: BLE001 - it may quote any part of the URL
             raise ConfigurationError(
                 "RateLimit: redis must be a URL with options that the package redis knows"
@@ -347,6 +348,8 @@ class SharedWindow:
     def _shown(self, error: Exception) -> str:
         given = self._connection().connection_pool.connection_kwargs.get("password") or ""
         text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        if "unauthenticated" in text:  # it says that of the length of a command
+            text = "it wants a password"
         return str(without_secrets(text, [given] if given else []))
 
     def begin_anew(self) -> dict[asyncio.AbstractEventLoop, Link]:
