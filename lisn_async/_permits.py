@@ -25,6 +25,12 @@ if TYPE_CHECKING:
     from .rate_limit import Rate, RateLimit
 
 
+LATE = 0.05
+"""Seconds after its moment for which something is left to a loop that was told to wait."""
+GRACE = 0.005
+"""Seconds that it has the first choice then."""
+
+
 class Queue:
     """Those of one event loop that wait for a permit; it is the turn of the first.
 
@@ -78,18 +84,37 @@ class Window:
 
     def __init__(self, rates: tuple[Rate, ...]) -> None:
         self._rates = rates
+        self._at_once = min(most for most, _ in rates)
+        self._told: dict[Queue, float] = {}
+        self._shares: dict[Queue, int] = {}
         self._lock = threading.Lock()
         self._sent: deque[float] = deque(maxlen=max(most for most, _ in rates))
         _live.add(self)
 
-    def take(self) -> float:
-        """Seconds until a request may be sent; 0.0 if now, and then it counts."""
+    def take(self, queue: Queue) -> float:
+        """Seconds until the first of a queue may be sent; 0.0 if now, and then it counts."""
         with self._lock:
             now = time.monotonic()
-            wait = self._wait(now, 0)
-            if not wait:
+            if wait := self._wait(now, 0):
+                self._told[queue] = now + wait
+            elif not (self._told and (wait := self._leaves_to_others(queue, now))):
                 self._sent.append(now)
             return wait
+
+    def _leaves_to_others(self, queue: Queue, now: float) -> float:
+        """Seconds to wait for whoever had its share, as long as other loops are about to take theirs.
+
+        All that were told to wait wake up at the same moment, and the first could take everything, each time.
+        """
+        self._told.pop(queue, None)
+        for other in [other for other, at in self._told.items() if at + LATE < now]:
+            del self._told[other]  # it stands still, or has nobody left
+        share = self._shares.get(queue, math.ceil(self._at_once / (len(self._told) + 1)))
+        if share and self._told:
+            self._shares[queue] = share - 1
+            return 0.0
+        self._shares.pop(queue, None)
+        return GRACE if self._told else 0.0
 
     def seconds_until(self, ahead: int) -> float:
         """Seconds until a request may be sent, at the earliest, if so many go first."""
@@ -109,6 +134,7 @@ class Window:
         """In a child: the lock may be held by a thread that is not here."""
         self._lock = threading.Lock()
         self._sent.clear()
+        self._told, self._shares = {}, {}
 
 
 class Wait(NamedTuple):
@@ -146,7 +172,7 @@ class Permits:
             if not await queue.acquire(by):
                 return max(self._soonest(queue.waiting - 1), by - time.monotonic())
             try:
-                while (told := await self._ask(queue.waiting)) is not None:
+                while (told := await self._ask(queue)) is not None:
                     if time.monotonic() + told.seconds >= by:
                         return told.seconds
                     await asyncio.sleep(told.asks_again)
@@ -174,13 +200,13 @@ class Permits:
         if self._shared is not None:
             await self._shared.aclose()
 
-    async def _ask(self, waiting: int) -> Wait | None:
-        """None if a request may be sent, and then it counts; so many wait in this loop, this one among them."""
+    async def _ask(self, queue: Queue) -> Wait | None:
+        """None if the first of a queue may be sent, and then it counts."""
         wait = self._pause.seconds_left(time.monotonic())
         if not wait:
             if self._shared is not None:
-                return await self._shared.take(waiting)
-            wait = self._window.take()
+                return await self._shared.take(queue)
+            wait = self._window.take(queue)
         return Wait(wait, wait) if wait else None
 
     def _soonest(self, ahead: int) -> float:

@@ -43,7 +43,7 @@ except ImportError as absent:
     ) from None
 
 if TYPE_CHECKING:
-    from ._permits import Window
+    from ._permits import Queue, Window
     from ._retry import Pause
 
 PATIENCE = 1.0
@@ -225,8 +225,8 @@ class SharedWindow:
             ) from None
         _live.add(self)
 
-    async def take(self, waiting: int) -> Wait | None:
-        """None if a request may be sent, and then it counts. So many of this loop wait, whoever asks among them."""
+    async def take(self, queue: Queue) -> Wait | None:
+        """None if the first of a queue may be sent, and then it counts."""
         while True:
             link = await self._link()
             if link.left and time.monotonic() < link.stale_at:
@@ -234,15 +234,15 @@ class SharedWindow:
             wait = max(link.opens_at - time.monotonic(), self._window.seconds_until(0))
             if wait > link.lead and not self._is_shunned():
                 return Wait(wait, wait - link.lead)
-            if (pause := await self._answer(link, min(waiting, MOST_AT_ONCE))) is None:
+            if (pause := await self._answer(link, min(queue.waiting, MOST_AT_ONCE))) is None:
                 link.left, link.opens_at = 0, 0.0
-                wait = self._window.take()
+                wait = self._window.take(queue)
                 return Wait(wait, wait) if wait else None
             if pause:
                 self._pause.extend(time.monotonic() + pause)
                 return Wait(pause, pause)
         # Redis may have forgotten what this process has sent, or have answered sooner than the last time.
-        if wait := self._window.take():
+        if wait := self._window.take(queue):
             return Wait(wait, wait)
         link.left -= 1
         return None

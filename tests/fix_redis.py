@@ -15,7 +15,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 
@@ -28,8 +28,16 @@ WITHIN = 30.0
 class RedisServer:
     """A server that can be stopped, started again and held still."""
 
-    def __init__(self, folder: Path, password: str | None = None, *, has_port: bool = False) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        password: str | None = None,
+        *,
+        has_port: bool = False,
+        options: Sequence[str] = (),
+    ) -> None:
         self.port = 0
+        self._options = options
         self._has_port = has_port
         self._folder = folder
         self._path = folder / "redis.sock"
@@ -68,6 +76,7 @@ class RedisServer:
         options += ["--dir", str(self._folder), "--daemonize", "no"]
         if self._password is not None:
             options += ["--requirepass", self._password]
+        options += self._options
         self._process = subprocess.Popen(["redis-server", *options], stdout=subprocess.DEVNULL)
         until = time.monotonic() + WITHIN
         while not self._answers():
@@ -183,7 +192,7 @@ class RedisServer:
 
     def _answers(self) -> bool:
         try:
-            return self.ask("PING").endswith("PONG")
+            return self.ask("PING").endswith(("PONG", "Authentication required."))
         except OSError:
             return False
 

@@ -17,6 +17,7 @@ import pytest
 
 from lisn_async import APIStatusError, AsyncLisn, ConfigurationError, RateLimit
 from lisn_async import sandbox as async_sandbox
+from lisn_async._permits import Queue
 from lisn_sync import Lisn, Sandbox
 from tests.fix_redis import RedisServer
 from tests.test_rate_limit import assert_kept
@@ -40,6 +41,12 @@ def shared_window(client: AsyncLisn) -> Any:
     gate = client._calls.traffic.permits
     assert gate is not None
     return gate._shared
+
+
+def queue_of(waiting: int) -> Queue:
+    queue = Queue()
+    queue.waiting = waiting
+    return queue
 
 
 def warnings_of(records: list[logging.LogRecord]) -> list[str]:
@@ -174,14 +181,15 @@ async def test_whoever_takes_all_leaves_their_share_to_those_who_wait(
     limit = RateLimit(20, 0.3, redis=redis_server.url)
     async with client_of(sandbox, limit) as greedy, client_of(sandbox, limit) as modest:
         first, second = (shared_window(client) for client in (greedy, modest))
+        many, few = queue_of(100), queue_of(2)
         with redis_server.watched("{lisn}:permits:20/0.3") as given:
-            assert await first.take(100) is None
-            told = await second.take(2)
+            assert await first.take(many) is None
+            told = await second.take(few)
             assert told is not None
             await asyncio.sleep(told.seconds)
-            while (told := await first.take(100)) is not None:
+            while (told := await first.take(many)) is not None:
                 await asyncio.sleep(told.asks_again)
-            assert await second.take(2) is None
+            assert await second.take(few) is None
         assert given[20:] == [given[20]] * 10 + [given[-1]] * 2
 
 
@@ -191,9 +199,10 @@ async def test_permits_that_a_loop_did_not_take_in_time_are_void(
     """It stood still: they would leave together with those that others were given since."""
     async with client_of(sandbox, RateLimit(20, 60, redis=redis_server.url)) as client:
         window = shared_window(client)
+        queue = queue_of(5)
         for asked_for in (5, 10):
             for _ in range(4):
-                assert await window.take(5) is None
+                assert await window.take(queue) is None
             assert permits(redis_server, "{lisn}:permits:20/60") == asked_for
             time.sleep(0.3)
 
@@ -225,6 +234,22 @@ async def test_the_later_end_of_two_pauses_wins(
         for seconds, left in ((50, 50), (1, 50), (None, 50), (100, 100)):
             await gate.declined(seconds)
             assert left - 40 < int(redis_server.ask("PTTL", "{jobs}:pause").removeprefix(":")) / 1000 <= left
+
+
+async def test_a_pause_of_another_is_known_to_all_of_a_client_once_one_was_told(
+    sandbox: async_sandbox.Sandbox, redis_server: RedisServer
+) -> None:
+    limit = RateLimit(1000, 1, redis=redis_server.url)
+    async with client_of(sandbox, limit, max_retries=0) as told, client_of(sandbox, limit) as other:
+        sandbox.faults = [{"status": 429, "retry_after": 50}]
+        with pytest.raises(APIStatusError):
+            await told.assistants.list()
+        asked = redis_server.calls("eval")
+        late = other.with_options(deadline=20)
+        failed = await asyncio.gather(*(late.assistants.list() for _ in range(40)), return_exceptions=True)
+        assert all("too long" in str(error) for error in failed)
+        assert redis_server.calls("eval") - asked == 1
+        assert 45 < other._calls.pause_left() < 51, "bulk runs look there"
 
 
 async def test_other_numbers_are_another_budget_and_the_same_pause(
@@ -390,6 +415,53 @@ async def test_a_password_is_used_and_a_wrong_one_is_not_shown(
         assert "hunter" not in caplog.text
     finally:
         server.stop()
+
+
+@pytest.mark.parametrize(
+    ("options", "user", "database", "says"),
+    [
+        ([], "", "?db=16", "DB index is out of range"),
+        ([], ":hunter2@", "", "without any password configured"),
+        (["--requirepass", "hunter3"], "", "", "it wants a password"),
+        (["--user", "me", "on", ">hunter2", "~*", "+@read"], "me:hunter2@", "", "no permissions to run"),
+        (["--replicaof", "127.0.0.1", "1"], "", "", "read only replica"),
+        (["--cluster-enabled", "yes", "--port", "0"], "", "", "Hash slot not served"),
+    ],
+)
+async def test_a_redis_that_cannot_be_used_is_told_of_once_and_stops_no_call(
+    sandbox: async_sandbox.Sandbox,
+    redis_folder: Path,
+    caplog: pytest.LogCaptureFixture,
+    options: list[str],
+    user: str,
+    database: str,
+    says: str,
+) -> None:
+    server = RedisServer(redis_folder, options=options)
+    server.start()
+    try:
+        limit = RateLimit(10, 0.3, redis=f"unix://{user}{redis_folder}/redis.sock{database}")
+        since = time.time()
+        async with client_of(sandbox, limit) as client:
+            await asyncio.gather(*(client.assistants.list() for _ in range(25)))
+    finally:
+        server.stop()
+    (said,) = warnings_of(caplog.records)
+    assert says in said
+    assert "hunter" not in caplog.text
+    assert_kept([request.received_at for request in sandbox.seen], limit, since)
+
+
+async def test_a_redis_that_is_full_still_counts(
+    sandbox: async_sandbox.Sandbox, redis_server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What is kept is small and bounded."""
+    redis_server.ask("CONFIG", "SET", "maxmemory", "1")
+    assert "OOM" in redis_server.ask("SET", "key", "value")
+    async with client_of(sandbox, RateLimit(1000, 60, redis=redis_server.url)) as client:
+        await client.assistants.list()
+    assert permits(redis_server, "{lisn}:permits:1000/60") == 1
+    assert warnings_of(caplog.records) == []
 
 
 @pytest.mark.parametrize(
