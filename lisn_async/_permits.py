@@ -185,7 +185,7 @@ class Permits:
     def why(self, wait: float) -> str:
         """What to tell whoever cannot wait so long."""
         limit = self._limit
-        numbers = f"{limit.requests} in {limit.per_seconds:g} s"
+        numbers = f"{limit.requests} in {limit.per_seconds:.12g} s"
         if limit.burst is not None:
             numbers += f", at most {limit.burst} at once"
         return f"the rate limit of this client ({numbers}), or a pause, lets it out in {wait:.1f} s, which is too long"

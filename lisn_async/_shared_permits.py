@@ -6,6 +6,11 @@ too early. And beside the permits stands a key that exists for as long as the se
 takes the time from the client, and does not count what has a later one: a client that was held up for 50 ms got
 permits that the others had used. Its GCRA lets `requests` and a burst of as many out in one window.)
 
+One question is for all that wait in a loop then, and is sent ahead of the moment when there will be room, by the time
+that the way there and back takes. So a Redis that is far away makes requests late, but not fewer. What the answer gives
+is for now: those who wait take it at once, in their order, and what they leave is void soon after. The question belongs
+to nobody: whoever is cancelled while it is under way leaves the answer to the next.
+
 Redis is a courtesy to the service, not a condition of the call: if it does not answer soon, this process goes by its
 own window, says so once, and asks again later.
 """

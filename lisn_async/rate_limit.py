@@ -31,16 +31,24 @@ class RateLimit:
     """A budget of requests: `AsyncLisn(rate_limit=RateLimit(600, per_seconds=60))`.
 
     At most `requests` leave in any `per_seconds` (seconds). A `burst`, by default all of them, is how many may leave at
-    once, and changes nothing in the rate: at most `burst` leave in any `burst * per_seconds / requests` seconds. So 1 spaces them evenly, and more
-    than `requests` lets those who were idle catch up. Everything that is sent counts, re-sends and the calls of bulk
-    runs too, and is sent in its turn. A call that could not go out before its `deadline` raises `APITimeoutError`
-    instead, with nothing sent.
+    once, and changes nothing in the rate: at most `burst` leave in any `burst * per_seconds / requests` seconds. So 1
+    spaces them evenly; more than `requests` lets those who were idle catch up, and only the second bound holds then.
+
+    Everything that is sent counts, re-sends and the calls of bulk runs too, and is sent in its turn. A call that could
+    not go out before its `deadline` raises `APITimeoutError` instead, with nothing sent. Requests arrive later than
+    they leave, and not all by the same: a service that counts to the very same numbers declines some, unless you ask
+    for a little less or a small `burst`.
 
     All loops and threads of a process share the budget of a client, and so do the copies that `with_options` makes.
-    Another process has another: give `redis` (`redis://`, `rediss://`, `unix://`; extra `redis`), and all clients with
-    the same `key` and the same numbers share one, on whatever machines. Then a pause that the service asks one of
-    them for holds all with that `key`. A request asks Redis once, so keep it near. While it cannot be reached each
-    process keeps to the numbers by itself, and says so once, as a warning of the logger `lisn`.
+    Another client has another, also if it was given the same `RateLimit`, which is only numbers. So has another
+    process: give `redis` (`redis://`, `rediss://`, `unix://`; extra `redis`), and all clients with the same `key` and
+    the same numbers share one, on whatever machines; give each account of the service its own `key`. Then a pause that
+    the service asks one of them for, of up to 60 s, holds all with that `key`.
+
+    Redis is asked for all that wait in a loop at once, so a round trip to it lets out as many as a `burst` has, and as
+    the client has `max_connections`: keep it near. While it cannot be used each process keeps to the numbers by itself,
+    and says so once, as a warning of the logger `lisn`. No `repr`, log or error shows its password; a pickle holds it,
+    since workers need it.
 
     Raises `ConfigurationError` for whatever cannot work.
     """
@@ -84,7 +92,7 @@ class RateLimit:
             return "RateLimit(not set up)"
         burst = "" if self.burst is None else f", burst={self.burst}"
         shared = "" if self.redis is None else f", redis={without_password(self.redis)!r}, key={self.key!r}"
-        return f"RateLimit({self.requests}, per_seconds={self.per_seconds:g}{burst}{shared})"
+        return f"RateLimit({self.requests}, per_seconds={self.per_seconds:.12g}{burst}{shared})"
 
     @property
     def rates(self) -> tuple[Rate, ...]:

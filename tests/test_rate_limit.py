@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import collections
 import copy
+import itertools
 import math
 import pickle
 import random
@@ -22,7 +24,7 @@ import lisn_async
 import lisn_sync
 from benchmarks.reliability._virtual import Clock, virtual_time
 from lisn_async import APITimeoutError, AssistantCreate, AsyncLisn, ConfigurationError, RateLimit
-from lisn_async._permits import Permits, Queue
+from lisn_async._permits import Permits, Queue, Window
 from lisn_async._retry import Pause
 from lisn_async.sandbox import Sandbox
 from lisn_sync import Lisn
@@ -336,6 +338,69 @@ def test_a_loop_that_stands_still_with_the_first_of_its_queue_holds_up_no_other(
     left_alone[0].cancel()
     still.run_until_complete(asyncio.gather(*left_alone, return_exceptions=True))
     still.close()
+
+
+def test_a_loop_leaves_their_share_to_those_that_were_told_to_wait(clock: Clock) -> None:
+    window, one, other = Window(RateLimit(20, 1).rates), Queue(), Queue()
+
+    def taken(queue: Queue) -> int:
+        """How many are given in a row."""
+        return next(count for count in itertools.count() if window.take(queue))
+
+    assert taken(one) == 20
+    assert taken(other) == 0
+    clock.now += 1
+    assert taken(one) == 10
+    assert taken(other) == 10
+    assert taken(one) == 0
+    clock.now += 2  # long after its moment: it stands still, or has nobody left
+    assert taken(other) == 20
+
+
+@pytest.mark.parametrize("numbers", [(20, 0.2), (10, 0.1, 3), (100, 0.3, 1)])
+def test_timers_that_ring_too_soon_let_none_out_too_soon(numbers: tuple[Any, ...]) -> None:
+    """Those of uvloop do, by a millisecond."""
+    uvloop = pytest.importorskip("uvloop", reason="uvloop not installed: pip install -e '.[speed]'")
+    gate, _, _ = permits(*numbers)
+    left = gate._window._sent = collections.deque()  # all of them
+
+    async def some() -> None:
+        queue = Queue()
+        await asyncio.gather(*(gate.take(queue, math.inf) for _ in range(50)))
+
+    def run(factory: Any) -> None:
+        with asyncio.Runner(loop_factory=factory) as runner:
+            runner.run(some())
+
+    kinds = (uvloop.new_event_loop, uvloop.new_event_loop, asyncio.new_event_loop)
+    threads = [threading.Thread(target=run, args=[factory]) for factory in kinds]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(left) == 150
+    for most, seconds in RateLimit(*numbers).rates:
+        gaps = [late - early for early, late in zip(left, list(left)[most:], strict=False)]
+        assert min(gaps) >= seconds - 1e-9
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_a_queue_that_all_leave_is_as_good_as_new(clock: Clock, backwards: bool) -> None:
+    async def main() -> float:
+        gate, queue, _ = permits(1, 1)
+        for _ in range(3):
+            calls = [asyncio.create_task(gate.take(queue, clock.now + 100 + n % 7)) for n in range(60)]
+            await asyncio.sleep(dice.random() * 3)
+            for call in reversed(calls) if backwards else calls:
+                call.cancel()
+            await asyncio.gather(*calls, return_exceptions=True)
+            assert queue.waiting == len(queue._behind) == 0
+        began = clock.now
+        assert await gate.take(queue, math.inf) is None
+        return clock.now - began
+
+    dice = random.Random(7)
+    assert clock.run(main()) <= 1
 
 
 # --- over real HTTP -------------------------------------------------------------------------------------
