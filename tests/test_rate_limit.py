@@ -247,8 +247,13 @@ def test_a_storm_of_cancellations_leaves_no_gap(clock: Clock) -> None:
         assert await gate.take(queue, math.inf) is None
         storm = [asyncio.create_task(gate.take(queue, math.inf)) for _ in range(1000)]
         await asyncio.sleep(0.5)
-        for task in storm:
+        for task in storm[1:]:
             task.cancel()
+        await asyncio.wait(storm[1:])
+        assert (queue.waiting, len(queue._behind)) == (1, 0), (
+            "the first one waits on, and nothing is kept of the rest"
+        )
+        storm[0].cancel()
         assert await gate.take(queue, math.inf) is None
         return clock.now - 1000, queue.waiting
 
@@ -382,6 +387,19 @@ def test_timers_that_ring_too_soon_let_none_out_too_soon(numbers: tuple[Any, ...
     for most, seconds in RateLimit(*numbers).rates:
         gaps = [late - early for early, late in zip(left, list(left)[most:], strict=False)]
         assert min(gaps) >= seconds - 1e-9
+
+
+def test_whoever_is_cancelled_as_its_turn_comes_hands_it_on(clock: Clock) -> None:
+    async def main() -> bool:
+        queue = Queue()
+        assert await queue.acquire(math.inf)
+        leaves, stays = (asyncio.create_task(queue.acquire(math.inf)) for _ in range(2))
+        await asyncio.sleep(0)
+        queue.release()
+        leaves.cancel()
+        return await stays
+
+    assert clock.run(main())
 
 
 @pytest.mark.parametrize("backwards", [False, True])
