@@ -91,9 +91,6 @@ for i = 7, #ARGV, 2 do
         end
         room = room + 1
     end
-    if room == most and room < wanted then
-        next_in = window
-    end
     if room < given then
         given, wait = room, next_in
     elseif room == given then
@@ -128,7 +125,7 @@ Where others were told to wait, and will ask half a second after that at the lat
 room and may ask for more 5 ms later, when they had their chance: the one that is nearest would leave them nothing.
 
 The reply is one of pyrate-limiter's, {index of a rate, n}: of `WINDOW`, and n is `SHIFT` times how many are given and
-the microseconds until there is room for one more; or of `PAUSE`, and n is how long that will be.
+the microseconds until there is room for more, if that is known; or of `PAUSE`, and n is how long that will be.
 """
 SHIFT = 10**10
 """Hours, in microseconds: who has to wait longer asks again then. A number of Lua holds it 900,000 times."""

@@ -185,6 +185,12 @@ class RedisServer:
         found = re.search(rf"^cmdstat_{command}:calls=(\d+)", self.ask("INFO", "commandstats"), re.MULTILINE)
         return int(found[1]) if found else 0
 
+    def opened(self) -> int:
+        """How many connections there were, the one that asks among them."""
+        found = re.search(r"total_connections_received:(\d+)", self.ask("INFO", "stats"))
+        assert found is not None
+        return int(found[1])
+
     def connections(self) -> int:
         """How many clients are connected, without whoever asks."""
         listed = self.ask("CLIENT", "LIST")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import statistics
 import subprocess
 import sys
 import time
@@ -130,16 +131,16 @@ def assert_exact(given: list[int], limit: RateLimit) -> None:
 async def test_far_from_redis_the_rate_is_that_of_the_window(
     sandbox: async_sandbox.Sandbox, redis_server: RedisServer
 ) -> None:
-    """100 ms there and back, and 40 a second: one at a time would be 10 a second."""
+    """140 ms there and back, and 40 a second: one at a time would be 7 a second."""
     limit = RateLimit(20, 0.5)
-    with redis_server.far_away(0.05) as url, redis_server.watched("{lisn}:permits:20/0.5") as given:
+    with redis_server.far_away(0.07) as url, redis_server.watched("{lisn}:permits:20/0.5") as given:
         async with client_of(sandbox, RateLimit(20, 0.5, redis=url)) as client:
-            await asyncio.gather(*(client.assistants.list() for _ in range(101)))
+            await asyncio.gather(*(client.assistants.list() for _ in range(121)))
     assert_exact(given, limit)
-    assert len(given) == 101
-    arrived = sorted(request.received_at for request in sandbox.seen)
-    assert_kept(arrived, limit)
-    assert arrived[-1] - arrived[0] < 2 * 2.5, "5 windows"
+    assert len(given) == 121
+    assert_kept([request.received_at for request in sandbox.seen], limit)
+    gaps = [late - early for early, late in zip(given, given[20:], strict=False)]
+    assert statistics.median(gaps) < 580_000, "with the way there and back in each window it would be 640,000"
     assert redis_server.calls("eval") <= 40
 
 
@@ -165,14 +166,17 @@ async def test_whoever_is_cancelled_while_redis_is_asked_leaves_the_answer_to_th
         async with client_of(sandbox, RateLimit(60, 3600, redis=url), deadline=60) as client:
             await client.assistants.list()
             calls = [asyncio.create_task(client.assistants.list()) for _ in range(29)]
-            asked = redis_server.calls("eval")
+            opened = redis_server.opened()
             for call in calls[:9]:  # each of them is the first when its turn comes
-                await asyncio.sleep(0.01)
+                for _ in range(10):
+                    await asyncio.sleep(0)
                 call.cancel()
             await asyncio.gather(*calls[9:])
-    assert len(sandbox.seen) == 1 + 20
+            assert redis_server.opened() - opened == 1, (
+                "the line on which he asked was not cut, this is that of the test"
+            )
+    assert len(sandbox.seen) >= 1 + 20
     assert len(given) <= 60
-    assert redis_server.calls("eval") - asked <= 5, "nobody asked again for what those who left had asked for"
 
 
 async def test_whoever_takes_all_leaves_their_share_to_those_who_wait(
@@ -205,6 +209,22 @@ async def test_permits_that_a_loop_did_not_take_in_time_are_void(
                 assert await window.take(queue) is None
             assert permits(redis_server, "{lisn}:permits:20/60") == asked_for
             time.sleep(0.3)
+
+
+async def test_permits_that_a_loop_heard_of_too_late_are_void_but_for_the_one_that_asked(
+    sandbox: async_sandbox.Sandbox, redis_server: RedisServer
+) -> None:
+    with redis_server.far_away(0.05) as url:
+        async with client_of(sandbox, RateLimit(100, 60, redis=url)) as client:
+            window, queue = shared_window(client), queue_of(5)
+            for stands_still, left in ((0, 4), (0.8, 0)):
+                asked = asyncio.create_task(window.take(queue))
+                await asyncio.sleep(0.02)
+                time.sleep(stands_still)
+                assert await asked is None
+                (link,) = window._links.values()
+                assert link.left == left
+                time.sleep(0.3)
 
 
 # --- the pause ------------------------------------------------------------------------------------------
