@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 
 PATIENCE = 1.0
 """Seconds that Redis has to answer, first of all to be connected to: 200 ms away that takes half of it."""
-FRESH = 0.2
+FRESH = 0.5
 """Seconds for which permits are good that came for those who wait, and by which the answer may be late. Redis counts
 them from when it gave them: a loop that stood still would send them all while others send theirs."""
 STALL = 0.05

@@ -95,7 +95,7 @@ def test_processes_keep_to_the_limit_jointly(box: Sandbox, redis_server: RedisSe
         for worker in workers:
             assert worker.wait() == 0, worker.log
             assert not MISHAPS.search(worker.log), worker.log
-    assert len(given) == len(box.seen) == 75
+    assert len(given) >= len(box.seen) == 75  # what a slow worker did not take in time is void
     assert min(late - early for early, late in zip(given, given[20:], strict=False)) >= 500_000
     assert_kept([request.received_at for request in box.seen], limit)
     assert redis_server.connections() == 0
@@ -137,7 +137,7 @@ async def test_far_from_redis_the_rate_is_that_of_the_window(
         async with client_of(sandbox, RateLimit(20, 0.5, redis=url)) as client:
             await asyncio.gather(*(client.assistants.list() for _ in range(121)))
     assert_exact(given, limit)
-    assert len(given) == 121
+    assert len(given) >= len(sandbox.seen) == 121
     assert_kept([request.received_at for request in sandbox.seen], limit)
     gaps = [late - early for early, late in zip(given, given[20:], strict=False)]
     assert statistics.median(gaps) < 580_000, "with the way there and back in each window it would be 640,000"
@@ -180,8 +180,9 @@ async def test_whoever_is_cancelled_while_redis_is_asked_leaves_the_answer_to_th
 
 
 async def test_whoever_takes_all_leaves_their_share_to_those_who_wait(
-    sandbox: async_sandbox.Sandbox, redis_server: RedisServer
+    sandbox: async_sandbox.Sandbox, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("lisn_async._shared_permits.FRESH", 0.1)  # what one asked for another time is not taken
     limit = RateLimit(20, 0.3, redis=redis_server.url)
     async with client_of(sandbox, limit) as greedy, client_of(sandbox, limit) as modest:
         first, second = (shared_window(client) for client in (greedy, modest))
@@ -198,9 +199,10 @@ async def test_whoever_takes_all_leaves_their_share_to_those_who_wait(
 
 
 async def test_permits_that_a_loop_did_not_take_in_time_are_void(
-    sandbox: async_sandbox.Sandbox, redis_server: RedisServer
+    sandbox: async_sandbox.Sandbox, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It stood still: they would leave together with those that others were given since."""
+    monkeypatch.setattr("lisn_async._shared_permits.FRESH", 0.2)
     async with client_of(sandbox, RateLimit(20, 60, redis=redis_server.url)) as client:
         window = shared_window(client)
         queue = queue_of(5)
@@ -212,8 +214,9 @@ async def test_permits_that_a_loop_did_not_take_in_time_are_void(
 
 
 async def test_permits_that_a_loop_heard_of_too_late_are_void_but_for_the_one_that_asked(
-    sandbox: async_sandbox.Sandbox, redis_server: RedisServer
+    sandbox: async_sandbox.Sandbox, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("lisn_async._shared_permits.FRESH", 0.2)
     with redis_server.far_away(0.05) as url:
         async with client_of(sandbox, RateLimit(100, 60, redis=url)) as client:
             window, queue = shared_window(client), queue_of(5)
@@ -368,7 +371,7 @@ async def test_a_loop_that_stood_still_does_not_take_redis_for_slow(
         call = asyncio.create_task(client.assistants.list())
         await asyncio.sleep(0.05)  # it has asked by now, or will ask when this loop stands still no longer
         redis_server.go_on()
-        time.sleep(1)
+        time.sleep(1.5)
         await call
     assert warnings_of(caplog.records) == []
     assert permits(redis_server, "{lisn}:permits:1000/60") >= 2
