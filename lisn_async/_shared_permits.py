@@ -129,7 +129,8 @@ the microseconds until there is room for more, if that is known; or of `PAUSE`, 
 """
 SHIFT = 10**10
 """Hours, in microseconds: who has to wait longer asks again then. A number of Lua holds it 900,000 times."""
-MOST_AT_ONCE = 1000
+MOST_AT_ONCE = 200
+"""More could not be sent before they are void."""
 
 WINDOW, PAUSE = Rate(1, 1), Rate(2, 2)
 """What an answer is about. Their numbers mean nothing: those of the limit go straight to the script."""
