@@ -21,7 +21,7 @@ from weakref import WeakSet
 
 if TYPE_CHECKING:
     from ._retry import Pause
-    from ._shared_permits import SharedWindow
+    from ._shared_permits import Link, SharedWindow
     from .rate_limit import Rate, RateLimit
 
 
@@ -39,6 +39,7 @@ class Queue:
 
     def __init__(self) -> None:
         self.waiting = 0
+        self.link: Link | None = None
         self._is_taken = False
         self._behind: OrderedDict[asyncio.Future[bool], None] = OrderedDict()
 

@@ -31,6 +31,7 @@ from weakref import WeakSet
 import attrs
 
 from ._keepers import Keeper, close_all
+from ._limits import is_being_cancelled
 from ._log import logger
 from ._permits import Wait
 from ._secrets import without_secrets
@@ -184,6 +185,8 @@ class Link:
     keeper: Keeper
     questions: set[asyncio.Task[float | None]]
     """The one that waits for its answer, if there is one."""
+    is_closed: bool = False
+    """Those who still wait in its loop open no other."""
     left: int = 0
     """Permits that were given to those who wait in this loop, and that none of them has taken yet."""
     stale_at: float = 0.0
@@ -230,8 +233,10 @@ class SharedWindow:
 
     async def take(self, queue: Queue) -> Wait | None:
         """None if the first of a queue may be sent, and then it counts."""
-        while True:
-            link = await self._link()
+        if queue.link is None:
+            queue.link = await self._link()
+        link = queue.link
+        while not link.is_closed:
             if link.left and time.monotonic() < link.stale_at:
                 break
             wait = max(link.opens_at - time.monotonic(), self._window.seconds_until(0))
@@ -239,15 +244,14 @@ class SharedWindow:
                 return Wait(wait, wait - link.lead)
             if (pause := await self._answer(link, min(queue.waiting, MOST_AT_ONCE))) is None:
                 link.left, link.opens_at = 0, 0.0
-                wait = self._window.take(queue)
-                return Wait(wait, wait) if wait else None
+                break
             if pause:
                 self._pause.extend(time.monotonic() + pause)
                 return Wait(pause, pause)
-        # Redis may have forgotten what this process has sent, or have answered sooner than the last time.
+        # Also where Redis let it out: it may have forgotten what was sent, or have answered sooner than the last time.
         if wait := self._window.take(queue):
             return Wait(wait, wait)
-        link.left -= 1
+        link.left = max(0, link.left - 1)
         return None
 
     async def hold(self, seconds: float | None) -> None:
@@ -263,7 +267,12 @@ class SharedWindow:
             question = asyncio.create_task(self._asked(self._ask, link, wanted))
             link.questions.add(question)
             question.add_done_callback(link.questions.discard)
-        return await asyncio.shield(question)
+        try:
+            return await asyncio.shield(question)
+        except asyncio.CancelledError:
+            if question.cancelled() and not is_being_cancelled():
+                return None  # the client is being closed, which whoever asks is told where it sends
+            raise
 
     def _is_shunned(self) -> bool:
         return time.monotonic() < self._not_before
@@ -364,6 +373,8 @@ class SharedWindow:
     async def aclose(self) -> None:
         """Close the connection of the running loop, and ask every other loop to close its own."""
         links, self._links = self._links, {}
+        for link in links.values():
+            link.is_closed = True
         await close_all({loop: link.keeper for loop, link in links.items()})
 
 
@@ -374,9 +385,10 @@ async def _keep(redis: Redis, questions: Collection[asyncio.Task[float | None]])
     finally:
         with contextlib.suppress(Exception):
             async with asyncio.timeout(PATIENCE):
+                for question in (asked := list(questions)):
+                    question.cancel()
+                await asyncio.gather(*asked, return_exceptions=True)
                 await redis.aclose()
-                if questions:
-                    await asyncio.wait(list(questions))  # they fail now
 
 
 _live: WeakSet[SharedWindow] = WeakSet()

@@ -16,7 +16,7 @@ from typing import Any
 import attrs
 import pytest
 
-from lisn_async import APIStatusError, AsyncLisn, ConfigurationError, RateLimit
+from lisn_async import APIStatusError, AsyncLisn, ConfigurationError, LisnError, RateLimit
 from lisn_async import sandbox as async_sandbox
 from lisn_async._permits import Queue
 from lisn_sync import Lisn, Sandbox
@@ -179,10 +179,30 @@ async def test_whoever_is_cancelled_while_redis_is_asked_leaves_the_answer_to_th
     assert len(given) <= 60
 
 
+@pytest.mark.parametrize("moment", [0.0, 0.02, 0.07])
+async def test_a_client_that_is_closed_while_redis_is_asked_leaves_no_connection(
+    sandbox: async_sandbox.Sandbox, redis_server: RedisServer, caplog: pytest.LogCaptureFixture, moment: float
+) -> None:
+    with redis_server.far_away(0.05) as url:
+        client = client_of(sandbox, RateLimit(1000, 1, redis=url))
+        await client.assistants.list()
+        opened = redis_server.opened()
+        calls = [asyncio.create_task(client.assistants.list()) for _ in range(20)]
+        await asyncio.sleep(moment)
+        await client.aclose()
+        for ended in await asyncio.gather(*calls, return_exceptions=True):
+            assert ended == [] or isinstance(ended, LisnError), ended
+        assert redis_server.opened() - opened == 1, "but for that of the test"
+    gc.collect()  # a warning about what was left open would be an error here
+    assert warnings_of(caplog.records) == []
+
+
 async def test_whoever_takes_all_leaves_their_share_to_those_who_wait(
     sandbox: async_sandbox.Sandbox, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lisn_async._shared_permits.FRESH", 0.1)  # what one asked for another time is not taken
+    monkeypatch.setattr(
+        "lisn_async._shared_permits.FRESH", 0.1
+    )  # what one asked for another time is not taken
     limit = RateLimit(20, 0.3, redis=redis_server.url)
     async with client_of(sandbox, limit) as greedy, client_of(sandbox, limit) as modest:
         first, second = (shared_window(client) for client in (greedy, modest))
