@@ -6,6 +6,11 @@ too early. And beside the permits stands a key that exists for as long as the se
 takes the time from the client, and does not count what has a later one: a client that was held up for 50 ms got
 permits that the others had used. Its GCRA lets `requests` and a burst of as many out in one window.)
 
+One question is for all that wait in a loop then, and is sent ahead of the moment when there will be room, by the time
+that the way there and back takes. So a Redis that is far away makes requests late, but not fewer. What the answer gives
+is for now: those who wait take it at once, in their order, and what they leave is void soon after. The question belongs
+to nobody: whoever is cancelled while it is under way leaves the answer to the next.
+
 Redis is a courtesy to the service, not a condition of the call: if it does not answer soon, this process goes by its
 own window, says so once, and asks again later.
 """
@@ -16,15 +21,19 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import Awaitable, Callable
+from collections import deque
+from collections.abc import Awaitable, Callable, Collection
 from math import ceil
 from typing import TYPE_CHECKING, Any, NoReturn, cast
+from uuid import uuid4
 from weakref import WeakSet
 
 import attrs
 
 from ._keepers import Keeper, close_all
+from ._limits import is_being_cancelled
 from ._log import logger
+from ._permits import Wait
 from ._secrets import without_secrets
 from .errors import ConfigurationError
 from .rate_limit import RateLimit, without_password
@@ -40,14 +49,20 @@ except ImportError as absent:
     ) from None
 
 if TYPE_CHECKING:
-    from ._permits import Window
+    from ._permits import Queue, Window
+    from ._retry import Pause
 
-PATIENCE = 0.4
-"""Seconds that Redis has to answer."""
+PATIENCE = 1.0
+"""Seconds that Redis has to answer, first of all to be connected to: 200 ms away that takes half of it."""
+FRESH = 0.5
+"""Seconds for which permits are good that came for those who wait, and by which the answer may be late. Redis counts
+them from when it gave them: a loop that stood still would send them all while others send theirs."""
 STALL = 0.05
 """Seconds by which a timer may be late. Beyond that the loop was kept from its work by somebody else."""
 GRUDGE = 5.0
 """Seconds for which it is not asked after it did not."""
+TOO_SOON = 0.001
+"""Seconds by which a timer may ring too soon: uvloop's do."""
 SHORT_PAUSE = 0.5
 """Seconds that all wait when the service declines and does not say for how long."""
 
@@ -55,34 +70,80 @@ EXTEND = "if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[1]) then redis.call('SE
 
 
 TAKE = """
-local left = redis.call('PTTL', ARGV[7])
-if left > 0 then
-    return {0, left}
+local permits, waiting = KEYS[1], KEYS[2]
+local wanted, whoever_asks, shift = tonumber(ARGV[2]), ARGV[5], tonumber(ARGV[6])
+local pause = redis.call('PTTL', KEYS[3])
+if pause > 0 then
+    return {1, pause * 1000}
 end
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
-local most, window = tonumber(ARGV[5]), tonumber(ARGV[6])
-if redis.call('LLEN', KEYS[1]) >= most then
-    local wait = redis.call('LINDEX', KEYS[1], -1) + window - now
-    if wait > 0 and wait <= window then
-        return {0, math.ceil(wait / 1000)}
+local given, wait, longest = wanted, 0, 0
+for i = 7, #ARGV, 2 do
+    local most, window = tonumber(ARGV[i]), tonumber(ARGV[i + 1])
+    local up_to = math.min(wanted, most)
+    local last = redis.call('LRANGE', permits, most - up_to, most - 1)
+    local room, next_in = up_to - #last, 0
+    for place = #last, 1, -1 do
+        local left = last[place] + window - now
+        if left > 0 and left <= window then
+            next_in = left
+            break
+        end
+        room = room + 1
     end
+    if room < given then
+        given, wait = room, next_in
+    elseif room == given then
+        wait = math.max(wait, next_in)
+    end
+    longest = math.max(longest, most)
 end
-redis.call('LPUSH', KEYS[1], string.format('%.0f', now))
-redis.call('LTRIM', KEYS[1], 0, most - 1)
-redis.call('PEXPIRE', KEYS[1], ARGV[3])
-return {-1, 0}
+redis.call('ZREM', waiting, whoever_asks)
+redis.call('ZREMRANGEBYSCORE', waiting, '-inf', now)
+local share = math.ceil(given / (redis.call('ZCARD', waiting) + 1))
+if share < given then
+    given, wait = share, 5000
+end
+if given == 0 then
+    redis.call('ZADD', waiting, string.format('%.0f', now + wait + 500000), whoever_asks)
+    redis.call('PEXPIRE', waiting, ARGV[3])
+else
+    local stamp = string.format('%.0f', now)
+    for _ = 1, given do
+        redis.call('LPUSH', permits, stamp)
+    end
+    redis.call('LTRIM', permits, 0, longest - 1)
+    redis.call('PEXPIRE', permits, ARGV[3])
+end
+return {0, given * shift + math.min(wait, shift - 1)}
 """
-"""The last permits, the newest first, in microseconds. One of more than a window to come is of a clock that was put
-back since: it is not waited for. As pyrate-limiter has it, {-1, 0} is yes, and {0, n} come back in n milliseconds.
+"""The last permits, the newest first, in microseconds. As many are given as there is room for, up to `wanted`: then the
+one that has to leave the window first is by so much a newer one. One of more than a window to come is of a clock that
+was put back since: it is not waited for.
+
+Where others were told to wait, and will ask half a second after that at the latest, whoever asks gets its share of the
+room and may ask for more 5 ms later, when they had their chance: the one that is nearest would leave them nothing.
+
+The reply is one of pyrate-limiter's, {index of a rate, n}: of `WINDOW`, and n is `SHIFT` times how many are given and
+the microseconds until there is room for more, if that is known; or of `PAUSE`, and n is how long that will be.
 """
+SHIFT = 10**10
+"""Hours, in microseconds: who has to wait longer asks again then. A number of Lua holds it 900,000 times."""
+MOST_AT_ONCE = 200
+"""More could not be sent before they are void."""
+
+WINDOW, PAUSE = Rate(1, 1), Rate(2, 2)
+"""What an answer is about. Their numbers mean nothing: those of the limit go straight to the script."""
 
 
 class SlidingLog(StateAlgorithm):  # type: ignore[misc, unused-ignore]  # Any, where it is not installed
     """At most so many in any window, and none while there is a pause."""
 
-    def __init__(self, most: int, seconds: float, pause_key: str) -> None:
-        self._arguments = [most, ceil(seconds * 1_000_000), pause_key]
+    def __init__(self, limit: RateLimit) -> None:
+        self._arguments: list[Any] = [uuid4().hex, SHIFT]  # the first is a name of whoever asks
+        for most, seconds in limit.rates:
+            self._arguments += [most, ceil(seconds * 1_000_000)]
 
     def redis_script(self) -> str:
         return TAKE
@@ -98,46 +159,100 @@ class SlidingLog(StateAlgorithm):  # type: ignore[misc, unused-ignore]  # Any, w
 
 
 @attrs.frozen
+class Speaker:
+    """What pyrate-limiter's store takes for Redis. The script goes with every question: one that asks for it by its
+    hash, and is told that there is none, needs three answers, and far from here, or after a restart, that is long.
+    """
+
+    redis: Redis
+    keys: tuple[str, ...]
+    """That the script needs besides."""
+
+    def register_script(self, script: str) -> Callable[..., Awaitable[Any]]:
+        async def run(keys: list[str], args: list[Any], client: object) -> Any:
+            every = (*keys, *self.keys)
+            return await self.redis.eval(script, len(every), *every, *args)
+
+        return run
+
+
+@attrs.define
 class Link:
-    """The connection of one event loop."""
+    """The connection of one event loop, and what was said through it."""
 
     redis: Redis
     bucket: StateBucket
     keeper: Keeper
+    questions: set[asyncio.Task[float | None]]
+    """The one that waits for its answer, if there is one."""
+    is_closed: bool = False
+    """Those who still wait in its loop open no other."""
+    left: int = 0
+    """Permits that were given to those who wait in this loop, and that none of them has taken yet."""
+    stale_at: float = 0.0
+    """When they are no longer what Redis counted: a moment of the monotonic clock, as the next."""
+    opens_at: float = 0.0
+    """Before that there is no room for another."""
+    round_trips: deque[float] = attrs.field(factory=lambda: deque(maxlen=16))
+
+    @property
+    def lead(self) -> float:
+        """Seconds by which a question may be sent ahead, and be there no sooner than it is of use.
+
+        The way there and back, both of them: what an answer says of the time was so when it left.
+        """
+        return max(0.0, min(self.round_trips) - TOO_SOON) if self.round_trips else 0.0
 
 
 class SharedWindow:
     """The window of all clients with the same key and numbers, beside the one of this process."""
 
-    def __init__(self, limit: RateLimit, window: Window) -> None:
+    def __init__(self, limit: RateLimit, window: Window, pause: Pause) -> None:
         assert limit.redis is not None
         self._url = limit.redis
+        self._limit = limit
         self._window = window
+        self._pause = pause
         self._pause_key = f"{{{limit.key}}}:pause"  # braces: a cluster keeps both in one place
         # Others have other numbers, and so another list: a shorter one would not tell what a longer one must know.
-        self._permits_key = f"{{{limit.key}}}:permits:{limit.most}/{limit.seconds:g}"
-        self._algorithm = SlidingLog(limit.most, limit.seconds, self._pause_key)
-        self._lifetime = ceil(limit.seconds * 1000) + 60_000
+        numbers = "+".join(f"{most}/{seconds:.12g}" for most, seconds in limit.rates)
+        self._permits_key = f"{{{limit.key}}}:permits:{numbers}"
+        self._waiting_key = f"{{{limit.key}}}:waiting:{numbers}"
+        self._lifetime = ceil(max(seconds for _, seconds in limit.rates) * 1000) + 60_000
         self._links: dict[asyncio.AbstractEventLoop, Link] = {}
         self._not_before = 0.0
         self._is_lost = False
         try:
-            self._connection()
+            pool: Any = self._connection().connection_pool
+            pool.make_connection()  # which knows what options there are, and opens nothing
         except Exception:  # noqa: BLE001 - it may quote any part of the URL
             raise ConfigurationError(
-                "RateLimit: redis is a URL with a port, a database or an option that is none"
+                "RateLimit: redis must be a URL with options that the package redis knows"
             ) from None
         _live.add(self)
 
-    async def take(self) -> float:
-        """Seconds until a request may be sent; 0.0 if now, and then it counts."""
-        if wait := self._window.seconds_until(0):
-            return wait  # what this process has sent is enough to know that
-        if (shared := await self._asked(self._ask)) is None:
-            return self._window.take()
-        if not shared:
-            self._window.note()
-        return shared
+    async def take(self, queue: Queue) -> Wait | None:
+        """None if the first of a queue may be sent, and then it counts."""
+        if queue.link is None:
+            queue.link = await self._link()
+        link = queue.link
+        while not link.is_closed:
+            if link.left and time.monotonic() < link.stale_at:
+                break
+            wait = max(link.opens_at - time.monotonic(), self._window.seconds_until(0))
+            if wait > link.lead and not self._is_shunned():
+                return Wait(wait, wait - link.lead)
+            if (pause := await self._answer(link, min(queue.waiting, MOST_AT_ONCE))) is None:
+                link.left, link.opens_at = 0, 0.0
+                break
+            if pause:
+                self._pause.extend(time.monotonic() + pause)
+                return Wait(pause, pause)
+        # Also where Redis let it out: it may have forgotten what was sent, or have answered sooner than the last time.
+        if wait := self._window.take(queue):
+            return Wait(wait, wait)
+        link.left = max(0, link.left - 1)
+        return None
 
     async def hold(self, seconds: float | None) -> None:
         """Have everybody wait so long; None if the service did not say how long."""
@@ -145,13 +260,30 @@ class SharedWindow:
         if milliseconds > 0:
             await self._asked(self._extend, milliseconds)
 
+    async def _answer(self, link: Link, wanted: int) -> float | None:
+        """As `_ask`; None if Redis says nothing. Whoever asked and was cancelled leaves the answer to the next one."""
+        question = next(iter(link.questions), None)
+        if question is None:
+            question = asyncio.create_task(self._asked(self._ask, link, wanted))
+            link.questions.add(question)
+            question.add_done_callback(link.questions.discard)
+        try:
+            return await asyncio.shield(question)
+        except asyncio.CancelledError:
+            if question.cancelled() and not is_being_cancelled():
+                return None  # the client is being closed, which whoever asks is told where it sends
+            raise
+
+    def _is_shunned(self) -> bool:
+        return time.monotonic() < self._not_before
+
     # --- asking Redis -----------------------------------------------------------------------------------
 
     async def _asked(self, ask: Callable[..., Awaitable[float]], *arguments: object) -> float | None:
         """What Redis says; None if it says nothing, which is told once and not tried again for a while."""
-        now = time.monotonic()
-        if now < self._not_before:
+        if self._is_shunned():
             return None
+        now = time.monotonic()
         if self._is_lost:
             self._not_before = now + GRUDGE  # one asks for all
         try:
@@ -178,10 +310,21 @@ class SharedWindow:
             logger.info("the rate limit is shared again: Redis at %s answers", without_password(self._url))
         return answer
 
-    async def _ask(self) -> float:
-        bucket = (await self._link()).bucket
-        decision = await cast("Awaitable[Decision]", bucket.put_decision(RateItem("permit", 0)))
-        return 0.0 if decision.allowed else max(1, decision.retry_after_ms or 0) / 1000
+    async def _ask(self, link: Link, wanted: int) -> float:
+        """The seconds of a pause; if there is none, `link` has what Redis says."""
+        asked_at = time.monotonic()
+        link.left = 0
+        decision = await cast("Awaitable[Decision]", link.bucket.put_decision(RateItem("permit", 0, wanted)))
+        now = time.monotonic()
+        link.round_trips.append(now - asked_at)
+        number = decision.retry_after_ms or 0
+        if decision.failing_rate is PAUSE:
+            return number / 1_000_000
+        link.left, microseconds = divmod(number, SHIFT)
+        if now - asked_at > min(link.round_trips) + FRESH:
+            link.left = min(link.left, 1)  # for whoever asked, so that it goes on all the same
+        link.stale_at, link.opens_at = now + FRESH, now + microseconds / 1_000_000
+        return 0.0
 
     async def _extend(self, milliseconds: int) -> float:
         link = await self._link()
@@ -195,9 +338,11 @@ class SharedWindow:
         link = self._links.get(loop)
         if link is None:
             redis = self._connection()
-            store = RedisStateStore(redis, self._permits_key, self._lifetime)
-            rates = [Rate(1, 1)]  # the numbers are the algorithm's
-            link = Link(redis, StateBucket(rates, self._algorithm, store), _keep(redis))
+            speaker = Speaker(redis, (self._waiting_key, self._pause_key))
+            store = RedisStateStore(cast("Redis", speaker), self._permits_key, self._lifetime)
+            bucket = StateBucket([WINDOW, PAUSE], SlidingLog(self._limit), store)
+            questions: set[asyncio.Task[float | None]] = set()
+            link = Link(redis, bucket, _keep(redis, questions), questions)
             await anext(link.keeper)  # does not suspend: no second one can be made meanwhile
             for ended in [other for other in list(self._links) if other.is_closed()]:
                 self._links.pop(ended, None)  # closed with its loop
@@ -215,6 +360,8 @@ class SharedWindow:
     def _shown(self, error: Exception) -> str:
         given = self._connection().connection_pool.connection_kwargs.get("password") or ""
         text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        if "unauthenticated" in text:  # it says that of the length of a command
+            text = "it wants a password"
         return str(without_secrets(text, [given] if given else []))
 
     def begin_anew(self) -> dict[asyncio.AbstractEventLoop, Link]:
@@ -226,16 +373,21 @@ class SharedWindow:
     async def aclose(self) -> None:
         """Close the connection of the running loop, and ask every other loop to close its own."""
         links, self._links = self._links, {}
+        for link in links.values():
+            link.is_closed = True
         await close_all({loop: link.keeper for loop, link in links.items()})
 
 
-async def _keep(redis: Redis) -> Keeper:
+async def _keep(redis: Redis, questions: Collection[asyncio.Task[float | None]]) -> Keeper:
     """Primed in a loop, it closes the connection at the latest when the loop ends (`shutdown_asyncgens`)."""
     try:
         yield
     finally:
         with contextlib.suppress(Exception):
             async with asyncio.timeout(PATIENCE):
+                for question in (asked := list(questions)):
+                    question.cancel()
+                await asyncio.gather(*asked, return_exceptions=True)
                 await redis.aclose()
 
 
