@@ -17,7 +17,9 @@ import threading
 import time
 from collections import OrderedDict, deque
 from typing import TYPE_CHECKING, NamedTuple
-from weakref import WeakSet
+from weakref import WeakKeyDictionary, WeakSet
+
+from .errors import ConfigurationError
 
 if TYPE_CHECKING:
     from ._retry import Pause
@@ -86,8 +88,9 @@ class Window:
     def __init__(self, rates: tuple[Rate, ...]) -> None:
         self._rates = rates
         self._at_once = min(most for most, _ in rates)
-        self._told: dict[Queue, float] = {}
-        self._shares: dict[Queue, int] = {}
+        # By queue; those of loops that are gone go with them.
+        self._told: WeakKeyDictionary[Queue, float] = WeakKeyDictionary()
+        self._shares: WeakKeyDictionary[Queue, int] = WeakKeyDictionary()
         self._lock = threading.Lock()
         self._sent: deque[float] = deque(maxlen=max(most for most, _ in rates))
         _live.add(self)
@@ -135,7 +138,8 @@ class Window:
         """In a child: the lock may be held by a thread that is not here."""
         self._lock = threading.Lock()
         self._sent.clear()
-        self._told, self._shares = {}, {}
+        self._told.clear()
+        self._shares.clear()
 
 
 class Wait(NamedTuple):
@@ -156,8 +160,13 @@ class Permits:
         self._window = Window(limit.rates)
         self._shared: SharedWindow | None = None
         if limit.redis is not None:
-            from ._shared_permits import SharedWindow  # pyrate-limiter and redis, for whoever has them
-
+            try:
+                from ._shared_permits import SharedWindow
+            except ImportError as absent:
+                raise ConfigurationError(
+                    "RateLimit: redis needs the packages redis and pyrate-limiter: pip install 'lisn[redis]'"
+                    f" ({absent})"
+                ) from None
             self._shared = SharedWindow(limit, self._window, pause)
 
     async def take(self, queue: Queue, by: float) -> float | None:

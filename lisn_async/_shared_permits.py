@@ -1,11 +1,5 @@
 """Permits that the clients of many processes share through Redis, and the pause that holds all of them.
 
-pyrate-limiter runs what decides: `SlidingLog`, one of its algorithms but for two things that many machines need. The
-time is that of Redis, read where it decides: whatever clock a client has, and however late it asks, none is let out
-too early. And beside the permits stands a key that exists for as long as the service asked for silence. (Its own log
-takes the time from the client, and does not count what has a later one: a client that was held up for 50 ms got
-permits that the others had used. Its GCRA lets `requests` and a burst of as many out in one window.)
-
 One question is for all that wait in a loop then, and is sent ahead of the moment when there will be room, by the time
 that the way there and back takes. So a Redis that is far away makes requests late, but not fewer. What the answer gives
 is for now: those who wait take it at once, in their order, and what they leave is void soon after. The question belongs
@@ -24,29 +18,22 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection
 from math import ceil
-from typing import TYPE_CHECKING, Any, NoReturn, cast
-from uuid import uuid4
+from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 import attrs
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 
 from ._keepers import Keeper, close_all
 from ._limits import is_being_cancelled
 from ._log import logger
 from ._permits import Wait
 from ._secrets import without_secrets
+from ._sliding_log import Log
 from .errors import ConfigurationError
 from .rate_limit import RateLimit, without_password
-
-try:
-    from pyrate_limiter import Decision, Rate, RateItem, RedisStateStore, StateAlgorithm, StateBucket
-    from redis.asyncio import Redis
-    from redis.asyncio.retry import Retry
-    from redis.backoff import NoBackoff
-except ImportError as absent:
-    raise ConfigurationError(
-        f"RateLimit: redis needs the packages redis and pyrate-limiter: pip install 'lisn[redis]' ({absent})"
-    ) from None
 
 if TYPE_CHECKING:
     from ._permits import Queue, Window
@@ -57,6 +44,8 @@ PATIENCE = 1.0
 FRESH = 0.5
 """Seconds for which permits are good that came for those who wait, and by which the answer may be late. Redis counts
 them from when it gave them: a loop that stood still would send them all while others send theirs."""
+MOST_AT_ONCE = 200
+"""More could not be sent before they are void."""
 STALL = 0.05
 """Seconds by which a timer may be late. Beyond that the loop was kept from its work by somebody else."""
 GRUDGE = 5.0
@@ -66,122 +55,13 @@ TOO_SOON = 0.001
 SHORT_PAUSE = 0.5
 """Seconds that all wait when the service declines and does not say for how long."""
 
-EXTEND = "if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[1]) then redis.call('SET', KEYS[1], '', 'PX', ARGV[1]) end"
-
-
-TAKE = """
-local permits, waiting = KEYS[1], KEYS[2]
-local wanted, whoever_asks, shift = tonumber(ARGV[2]), ARGV[5], tonumber(ARGV[6])
-local pause = redis.call('PTTL', KEYS[3])
-if pause > 0 then
-    return {1, pause * 1000}
-end
-local time = redis.call('TIME')
-local now = time[1] * 1000000 + time[2]
-local given, wait, longest = wanted, 0, 0
-for i = 7, #ARGV, 2 do
-    local most, window = tonumber(ARGV[i]), tonumber(ARGV[i + 1])
-    local up_to = math.min(wanted, most)
-    local last = redis.call('LRANGE', permits, most - up_to, most - 1)
-    local room, next_in = up_to - #last, 0
-    for place = #last, 1, -1 do
-        local left = last[place] + window - now
-        if left > 0 and left <= window then
-            next_in = left
-            break
-        end
-        room = room + 1
-    end
-    if room < given then
-        given, wait = room, next_in
-    elseif room == given then
-        wait = math.max(wait, next_in)
-    end
-    longest = math.max(longest, most)
-end
-redis.call('ZREM', waiting, whoever_asks)
-redis.call('ZREMRANGEBYSCORE', waiting, '-inf', now)
-local share = math.ceil(given / (redis.call('ZCARD', waiting) + 1))
-if share < given then
-    given, wait = share, 5000
-end
-if given == 0 then
-    redis.call('ZADD', waiting, string.format('%.0f', now + wait + 500000), whoever_asks)
-    redis.call('PEXPIRE', waiting, ARGV[3])
-else
-    local stamp = string.format('%.0f', now)
-    for _ = 1, given do
-        redis.call('LPUSH', permits, stamp)
-    end
-    redis.call('LTRIM', permits, 0, longest - 1)
-    redis.call('PEXPIRE', permits, ARGV[3])
-end
-return {0, given * shift + math.min(wait, shift - 1)}
-"""
-"""The last permits, the newest first, in microseconds. As many are given as there is room for, up to `wanted`: then the
-one that has to leave the window first is by so much a newer one. One of more than a window to come is of a clock that
-was put back since: it is not waited for.
-
-Where others were told to wait, and will ask half a second after that at the latest, whoever asks gets its share of the
-room and may ask for more 5 ms later, when they had their chance: the one that is nearest would leave them nothing.
-
-The reply is one of pyrate-limiter's, {index of a rate, n}: of `WINDOW`, and n is `SHIFT` times how many are given and
-the microseconds until there is room for more, if that is known; or of `PAUSE`, and n is how long that will be.
-"""
-SHIFT = 10**10
-"""Hours, in microseconds: who has to wait longer asks again then. A number of Lua holds it 900,000 times."""
-MOST_AT_ONCE = 200
-"""More could not be sent before they are void."""
-
-WINDOW, PAUSE = Rate(1, 1), Rate(2, 2)
-"""What an answer is about. Their numbers mean nothing: those of the limit go straight to the script."""
-
-
-class SlidingLog(StateAlgorithm):  # type: ignore[misc, unused-ignore]  # Any, where it is not installed
-    """At most so many in any window, and none while there is a pause."""
-
-    def __init__(self, limit: RateLimit) -> None:
-        self._arguments: list[Any] = [uuid4().hex, SHIFT]  # the first is a name of whoever asks
-        for most, seconds in limit.rates:
-            self._arguments += [most, ceil(seconds * 1_000_000)]
-
-    def redis_script(self) -> str:
-        return TAKE
-
-    def redis_args(self, rates: list[Rate]) -> list[Any]:
-        return self._arguments
-
-    def initial(self, rates: list[Rate]) -> tuple[float, ...]:
-        raise NotImplementedError  # as the next: it runs in Redis only
-
-    def step(self, *_: object) -> NoReturn:
-        raise NotImplementedError
-
-
-@attrs.frozen
-class Speaker:
-    """What pyrate-limiter's store takes for Redis. The script goes with every question: one that asks for it by its
-    hash, and is told that there is none, needs three answers, and far from here, or after a restart, that is long.
-    """
-
-    redis: Redis
-    keys: tuple[str, ...]
-    """That the script needs besides."""
-
-    def register_script(self, script: str) -> Callable[..., Awaitable[Any]]:
-        async def run(keys: list[str], args: list[Any], client: object) -> Any:
-            every = (*keys, *self.keys)
-            return await self.redis.eval(script, len(every), *every, *args)
-
-        return run
-
 
 @attrs.define
 class Link:
     """The connection of one event loop, and what was said through it."""
 
     redis: Redis
-    bucket: StateBucket
+    log: Log
     keeper: Keeper
     questions: set[asyncio.Task[float | None]]
     """The one that waits for its answer, if there is one."""
@@ -213,12 +93,6 @@ class SharedWindow:
         self._limit = limit
         self._window = window
         self._pause = pause
-        self._pause_key = f"{{{limit.key}}}:pause"  # braces: a cluster keeps both in one place
-        # Others have other numbers, and so another list: a shorter one would not tell what a longer one must know.
-        numbers = "+".join(f"{most}/{seconds:.12g}" for most, seconds in limit.rates)
-        self._permits_key = f"{{{limit.key}}}:permits:{numbers}"
-        self._waiting_key = f"{{{limit.key}}}:waiting:{numbers}"
-        self._lifetime = ceil(max(seconds for _, seconds in limit.rates) * 1000) + 60_000
         self._links: dict[asyncio.AbstractEventLoop, Link] = {}
         self._not_before = 0.0
         self._is_lost = False
@@ -314,21 +188,20 @@ class SharedWindow:
         """The seconds of a pause; if there is none, `link` has what Redis says."""
         asked_at = time.monotonic()
         link.left = 0
-        decision = await cast("Awaitable[Decision]", link.bucket.put_decision(RateItem("permit", 0, wanted)))
+        answer = await link.log.take(wanted)
         now = time.monotonic()
         link.round_trips.append(now - asked_at)
-        number = decision.retry_after_ms or 0
-        if decision.failing_rate is PAUSE:
-            return number / 1_000_000
-        link.left, microseconds = divmod(number, SHIFT)
+        if answer.is_pause:
+            return answer.seconds
+        link.left = answer.permits
         if now - asked_at > min(link.round_trips) + FRESH:
             link.left = min(link.left, 1)  # for whoever asked, so that it goes on all the same
-        link.stale_at, link.opens_at = now + FRESH, now + microseconds / 1_000_000
+        link.stale_at, link.opens_at = now + FRESH, now + answer.seconds
         return 0.0
 
     async def _extend(self, milliseconds: int) -> float:
         link = await self._link()
-        await link.redis.eval(EXTEND, 1, self._pause_key, milliseconds)
+        await link.log.pause(milliseconds)
         return 0.0
 
     # --- connections ------------------------------------------------------------------------------------
@@ -338,11 +211,8 @@ class SharedWindow:
         link = self._links.get(loop)
         if link is None:
             redis = self._connection()
-            speaker = Speaker(redis, (self._waiting_key, self._pause_key))
-            store = RedisStateStore(cast("Redis", speaker), self._permits_key, self._lifetime)
-            bucket = StateBucket([WINDOW, PAUSE], SlidingLog(self._limit), store)
             questions: set[asyncio.Task[float | None]] = set()
-            link = Link(redis, bucket, _keep(redis, questions), questions)
+            link = Link(redis, Log(redis, self._limit), _keep(redis, questions), questions)
             await anext(link.keeper)  # does not suspend: no second one can be made meanwhile
             for ended in [other for other in list(self._links) if other.is_closed()]:
                 self._links.pop(ended, None)  # closed with its loop
