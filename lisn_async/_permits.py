@@ -17,6 +17,8 @@ from collections import deque
 from typing import TYPE_CHECKING
 from weakref import WeakSet
 
+from ._forks import opening
+
 if TYPE_CHECKING:
     from ._retry import Pause
     from ._shared_permits import SharedWindow
@@ -95,7 +97,8 @@ class Permits:
         self._window = Window(limit.most, limit.seconds)
         self._shared: SharedWindow | None = None
         if limit.redis is not None:
-            from ._shared_permits import SharedWindow  # pyrate-limiter and redis, for whoever has them
+            with opening.lock:
+                from ._shared_permits import SharedWindow  # pyrate-limiter and redis, for whoever has them
 
             self._shared = SharedWindow(limit, self._window)
 

@@ -25,10 +25,9 @@ import anyio
 import anyio._backends._asyncio
 from anyio.from_thread import BlockingPortal
 
+from lisn_async._forks import WholeAtForks
+
 LEAVE = 1.0  # s in which open clients must have closed at the end of the program
-HALF_STARTED = (
-    5.0  # s that a fork waits for a loop that another thread starts, which takes a hundredth of that
-)
 _HAS_EVENTFD = sys.platform == "linux"
 
 
@@ -110,7 +109,7 @@ class Background:
 
     def _main(self) -> None:
         _here.is_ours = True
-        import encodings.idna  # noqa: F401 - aiohttp's first request would; why here, see Home.hold()
+        import encodings.idna  # noqa: F401 - aiohttp's first request would, in the middle of a fork perhaps
 
         try:
             # An empty context: Python 3.14 lets threads inherit that of whoever made the first call.
@@ -191,7 +190,7 @@ class Home:
         self.has_left = threading.Event()  # what was open has been closed
         self.closers: weakref.WeakKeyDictionary[Any, Callable[[Any], Coroutine[Any, Any, None]]]
         self.closers = weakref.WeakKeyDictionary()
-        self._starting = threading.RLock()  # a signal handler may call while its thread starts the loop
+        self._starting = WholeAtForks()  # its thread imports: uvloop, for one
 
     def background_now(self) -> Background:
         background = self.background
@@ -206,7 +205,7 @@ class Home:
             _here, "is_ours"
         ):  # in the middle of a start: some `__del__` that the collector came across
             raise RuntimeError(OWN_LOOP)
-        with self._starting:
+        with self._starting.lock:
             if self.background is None or not self.background.is_alive():
                 background = Background()
                 try:
@@ -219,22 +218,9 @@ class Home:
                         background.stop_soon()
             return self.background
 
-    def hold(self) -> None:
-        """Before a fork: wait until no loop is half started.
-
-        What another thread is importing at a fork nobody ever finishes in the child, which would wait for it.
-        """
-        _here.holds = self._starting.acquire(timeout=HALF_STARTED)
-
-    def go_on(self) -> None:
-        """After a fork, in the parent."""
-        if _here.holds:
-            self._starting.release()
-
     def move(self) -> Background | None:
         """Begin anew, in a child; the parent's loop is handed out, to be kept and never touched."""
         inherited, self.background = self.background, None
-        self._starting = threading.RLock()  # the old one may be held by a thread that is not here
         return inherited
 
 
@@ -247,7 +233,7 @@ def _keep_apart_after_forks(home: Home) -> None:
     def move() -> None:
         inherited.append(home.move())
 
-    os.register_at_fork(before=home.hold, after_in_parent=home.go_on, after_in_child=move)
+    os.register_at_fork(after_in_child=move)
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows
