@@ -32,6 +32,7 @@ every error in a reference cycle and dies of ``SystemExit``; ``start_blocking_po
 
 from __future__ import annotations
 
+import sys
 import weakref
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator
 from functools import partial
@@ -39,7 +40,7 @@ from typing import Any, ParamSpec, TypeVar, cast
 
 import anyio
 
-from ._at_exit import adopt
+from ._at_exit import adopt, at_once
 from ._callers_code import callback_of, items_of
 from ._calls import AtCaller, Call, Caller, Stream, crossing
 from ._loop import TooLate, home
@@ -57,6 +58,8 @@ def run(func: Callable[P, Coroutine[Any, Any, T]], /, *args: P.args, **kwargs: P
     except TooLate:
         if crossing(args, kwargs):  # nobody is there to do errands
             raise
+        if sys.is_finalizing():
+            return at_once(func(*args, **kwargs))
         return anyio.run(partial(func, *args, **kwargs))
     caller = Caller()
     watch = weakref.ref(caller, call.lose)

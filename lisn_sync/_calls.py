@@ -22,7 +22,7 @@ from ._loop import Background
 if TYPE_CHECKING:
     from types import TracebackType
 
-PULSE = 1.0  # s between two looks whether the loop is alive
+PULSE = 1.0  # s between two looks whether the loop is alive, and the caller wanted
 CLEAN_UP = 5.0  # s a cancelled call has for its clean-up before its caller goes on
 AHEAD = 16  # outcomes waiting for the caller of a stream, at most
 
@@ -41,6 +41,7 @@ class Call:
     """
 
     _report_error: Exception | None = None
+    _told_before = 0
 
     def __init__(self, background: Background) -> None:
         self.background = background
@@ -65,13 +66,19 @@ class Call:
 
     def wait(self) -> None:
         """Come back when the coroutine has ended."""
+        self._told_before = told_to_end()
         while not self._is_over():
             self.sleep(PULSE)
 
     def sleep(self, seconds: float) -> None:
-        """Sleep at most this long, or until the loop has something to do or to say; it must still be there."""
+        """Sleep at most this long, or until the loop has something to do or to say.
+
+        The loop must still be there, and this thread be wanted.
+        """
         if not self._latch.acquire(timeout=seconds) and not self.background.is_alive():
             raise RuntimeError(f"the event loop of lisn_sync is gone (process {os.getpid()})")
+        if not self.done and told_to_end() > self._told_before:
+            raise asyncio.CancelledError
 
     def abandon(self) -> None:
         """Cancel the coroutine and give its clean-up a while; Ctrl-C ends that while.
@@ -227,6 +234,7 @@ class Stream(Call):
         What is there already comes before the errands: an outcome does not wait for the caller's slow input.
         """
         self._is_attended = True
+        self._told_before = told_to_end()
         while not self._has_item():
             is_over = self._is_over()
             if self._has_item():
@@ -301,6 +309,16 @@ class AtCaller:
     """Something of the caller's that the core uses on the loop, and that runs in the caller's thread."""
 
     call: Call
+
+
+def told_to_end() -> int:
+    """How often the asyncio task that calls, should there be one, was told to end.
+
+    Ctrl-C raises nothing under `asyncio.run`: it cancels the task, which hears of it when it awaits, and here it waits.
+    """
+    loop = asyncio._get_running_loop()
+    task = None if loop is None else asyncio.current_task(loop)
+    return 0 if task is None else task.cancelling()
 
 
 def _reach(reached: asyncio.Future[None]) -> None:
