@@ -315,9 +315,8 @@ async def _keep(
     finally:
         asking.stop()
         if own is not None:
-            for (
-                content
-            ) in unread:  # aiohttp closes their connections and tells nobody: they would wait for their limit
+            # aiohttp closes their connections and tells nobody: they would wait for their limit.
+            for content in unread:
                 content.set_exception(aiohttp.ClientPayloadError("the client was closed"))
             with contextlib.suppress(TimeoutError):  # a peer that stopped reading would hold it up for ever
                 async with asyncio.timeout(CLOSING):

@@ -36,6 +36,10 @@ OWN_LOOP = (
     "lisn_sync was called in the thread of its own event loop, where the call would wait for itself;"
     " code that runs on that loop must use lisn_async"
 )
+NO_THREADS = (
+    "lisn_sync needs threads, and gevent has replaced them: patch_all(thread=False) leaves them as they are. A call then"
+    " holds up all greenlets, except through gevent's threadpool"
+)
 
 
 class TooLate(RuntimeError):
@@ -66,6 +70,10 @@ class Background:
         self._thread = threading.Thread(target=self._main, name="lisn-sync", daemon=True)
 
     def start(self) -> None:
+        # A greenlet in place of the thread: it would wait for the network, and all others in this thread with it.
+        monkey = sys.modules.get("gevent.monkey")
+        if monkey is not None and monkey.is_module_patched("threading"):
+            raise RuntimeError(NO_THREADS)
         # Through a bare thread, where no signal arrives: an interrupt inside Thread.start() leaves its Condition
         # half changed, and raises "release unlocked lock" in place of what the signal handler raised.
         try:

@@ -6,6 +6,7 @@ What involves signals or the end of a program happens in a process of its own, w
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import socket
 import subprocess
@@ -17,11 +18,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 
 import lisn_sync
 from lisn_async.sandbox import Sandbox
-from lisn_sync import _calls
+from lisn_sync import _calls, _loop
 from lisn_sync._bridge import run, stream
 from tests.fix_sync import Server, script, without_slowness
 
@@ -78,6 +80,14 @@ def test_closing_a_client_ends_a_call_whose_reply_is_half_read(
     thread.join(10)
     assert [type(error) for error in caught] == [lisn_sync.APIConnectionError]
     assert "the reply broke off before its end" in str(caught[0])
+
+
+def test_a_client_keeps_nothing_of_the_replies_that_it_has_read(lisn_sandbox: Sandbox) -> None:
+    with lisn_sync.Lisn(lisn_sandbox.token, base_url=lisn_sandbox.base_url) as client:
+        for _ in range(30):
+            client.assistants.list()
+        gc.collect()
+        assert sum(isinstance(one, aiohttp.StreamReader) for one in gc.get_objects()) < 10
 
 
 def test_closing_a_client_that_64_threads_use_ends_each_call_with_an_error_that_says_so(
@@ -273,6 +283,33 @@ async def test_a_task_that_was_cancelled_before_may_call_to_clean_up(
     task.cancel()
     await asyncio.wait([task])
     assert cleaned_up == [1]
+
+
+# --- greenlets ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("patched", ["thread=True", "thread=False"])
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_under_gevent_a_call_works_where_threads_were_left_alone_and_else_says_so(
+    lisn_sandbox: Sandbox, patched: str, loop: str
+) -> None:
+    pytest.importorskip("gevent", reason="gevent is not installed")
+    printed = script(
+        f"""
+        from gevent import monkey
+        monkey.patch_all({patched})
+        import sys, lisn_sync
+        client = lisn_sync.Lisn(sys.argv[2], base_url=sys.argv[1])
+        try:
+            print(client.assistants.list())
+        except RuntimeError as error:
+            print(error)
+        """,
+        lisn_sandbox.base_url,
+        lisn_sandbox.token,
+        loop=loop,
+    )
+    assert printed.strip() == ("[]" if patched == "thread=False" else _loop.NO_THREADS)
 
 
 # --- the client's own functions -----------------------------------------------------------------------------------
