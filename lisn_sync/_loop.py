@@ -111,15 +111,16 @@ class Background:
     def _start(self) -> None:
         try:
             self._thread.start()
-        except RuntimeError as failure:
-            self._failure = TooLate(*failure.args)
+        except BaseException as failure:  # noqa: BLE001
+            self._failure = TooLate(*failure.args) if isinstance(failure, RuntimeError) else failure
             self._ready.release()
 
     def _main(self) -> None:
-        _here.is_ours = True
-        import encodings.idna  # noqa: F401 - aiohttp's first request would, in the middle of a fork perhaps
-
         try:
+            _here.is_ours = True
+            import encodings.idna  # noqa: F401 - aiohttp's first request would, in the middle of a fork perhaps
+
+            _try_descriptors()
             # An empty context: Python 3.14 lets threads inherit that of whoever made the first call.
             contextvars.Context().run(
                 partial(anyio.run, self._serve, backend_options={"use_uvloop": _has_uvloop()})
@@ -179,6 +180,17 @@ class _Inbox:
             if self._items:  # no bell will ring for what was handed over already
                 os.eventfd_write(self._bell, 1)
             raise
+
+
+def _try_descriptors() -> None:
+    """`OSError` where there are fewer than a loop opens: uvloop would raise none, but abort the process."""
+    opened: list[int] = []
+    try:
+        for _ in range(4):
+            opened += os.pipe()
+    finally:
+        for descriptor in opened:
+            os.close(descriptor)
 
 
 def _has_uvloop() -> bool:

@@ -285,6 +285,76 @@ async def test_a_task_that_was_cancelled_before_may_call_to_clean_up(
     assert cleaned_up == [1]
 
 
+# --- a loop that cannot start -------------------------------------------------------------------------------------
+
+
+def test_what_the_loop_cannot_import_ends_the_first_call_and_not_in_a_wait() -> None:
+    script("""
+        import sys
+        sys.modules["encodings.idna"] = None  # as in a program that was frozen without it
+        from lisn_sync._bridge import run
+        async def give(value): return value
+        for _ in range(2):
+            try:
+                run(give, 1)
+            except RuntimeError as error:
+                assert "could not start" in str(error) and isinstance(error.__cause__, ImportError), error
+            else:
+                raise AssertionError
+        del sys.modules["encodings.idna"]
+        assert run(give, 1) == 1
+    """)
+
+
+def test_a_thread_that_does_not_start_for_want_of_memory_ends_the_first_call_too() -> None:
+    script("""
+        import threading
+        from lisn_sync._bridge import run
+        async def give(value): return value
+        def refuse(self): raise MemoryError
+        start, threading.Thread.start = threading.Thread.start, refuse
+        try:
+            run(give, 1)
+        except RuntimeError as error:
+            assert "could not start" in str(error) and isinstance(error.__cause__, MemoryError), error
+        else:
+            raise AssertionError
+        threading.Thread.start = start
+        assert run(give, 1) == 1
+    """)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no such limit")
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_a_first_call_that_finds_no_file_descriptor_left_says_so_and_a_later_one_works(
+    lisn_sandbox: Sandbox, loop: str
+) -> None:
+    # uvloop aborts the process if it finds fewer than it opens.
+    script(
+        """
+        import os, resource, sys, lisn_sync
+        client = lisn_sync.Lisn(sys.argv[2], base_url=sys.argv[1], max_retries=0)
+        there = len(os.listdir("/dev/fd")) - 1
+        limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+        for left in range(12):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (there + left, limit[1]))
+            try:
+                client.assistants.list()
+                break
+            except lisn_sync.APIConnectionError as error:
+                assert "Too many open files" in str(error), error
+            except RuntimeError as error:
+                assert "could not start" in str(error) and isinstance(error.__cause__, OSError), error
+        assert left > 5, left
+        resource.setrlimit(resource.RLIMIT_NOFILE, limit)
+        assert client.assistants.list() == []
+        """,
+        lisn_sandbox.base_url,
+        lisn_sandbox.token,
+        loop=loop,
+    )
+
+
 # --- greenlets ----------------------------------------------------------------------------------------------------
 
 
