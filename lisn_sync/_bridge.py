@@ -45,7 +45,7 @@ from ._callers_code import callback_of, items_of
 from ._calls import AtCaller, Call, Caller, Stream, crossing
 from ._loop import TooLate, home
 
-__all__ = ["adopt", "callback_of", "items_of", "overloaded", "run", "stream"]
+__all__ = ["adopt", "callback_of", "close", "items_of", "overloaded", "run", "stream"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -77,6 +77,18 @@ def run(func: Callable[P, Coroutine[Any, Any, T]], /, *args: P.args, **kwargs: P
         raise error
     finally:
         del error  # the error's traceback holds this frame
+
+
+def close(func: Callable[[], Coroutine[Any, Any, None]], /) -> None:
+    """The same as `run`; in the loop's own thread, which cannot wait for itself, only a beginning.
+
+    That is where the collector runs many a `__del__` that closes a client.
+    """
+    background = home.background
+    if background is not None and background.is_alive() and background.is_current():
+        Call(background).start(func, (), {})
+    else:
+        run(func)
 
 
 def overloaded(func: Callable[..., Coroutine[Any, Any, T]]) -> Callable[..., Coroutine[Any, Any, T]]:

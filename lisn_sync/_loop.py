@@ -120,10 +120,10 @@ class Background:
             _here.is_ours = True
             import encodings.idna  # noqa: F401 - aiohttp's first request would, in the middle of a fork perhaps
 
-            _try_descriptors()
+            first = _try_descriptors()
             # An empty context: Python 3.14 lets threads inherit that of whoever made the first call.
             contextvars.Context().run(
-                partial(anyio.run, self._serve, backend_options={"use_uvloop": _has_uvloop()})
+                partial(anyio.run, self._serve, backend_options={"use_uvloop": _has_uvloop() and first > 2})
             )
         except BaseException as failure:  # noqa: BLE001
             self._failure = failure
@@ -182,12 +182,17 @@ class _Inbox:
             raise
 
 
-def _try_descriptors() -> None:
-    """`OSError` where there are fewer than a loop opens: uvloop would raise none, but abort the process."""
+def _try_descriptors() -> int:
+    """The first descriptor that a loop would get. `OSError` where there are fewer than it opens.
+
+    uvloop aborts the process instead of raising that, and also when it closes one of the first three, which a daemon
+    may have closed.
+    """
     opened: list[int] = []
     try:
         for _ in range(4):
             opened += os.pipe()
+        return min(opened)
     finally:
         for descriptor in opened:
             os.close(descriptor)

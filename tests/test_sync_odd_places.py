@@ -190,6 +190,46 @@ def test_a_finalizer_that_calls_at_the_very_end_is_told_that_it_is_too_late(serv
     assert server.seen()["asked"] == []
 
 
+@pytest.mark.parametrize("what", ["a client", "a sandbox"])
+def test_what_a_finalizer_closes_in_the_loop_s_own_thread_is_closed_without_a_wait(
+    server: Server, what: str
+) -> None:
+    # The collector runs wherever something is allocated, and that is there more often than not.
+    script(
+        """
+        import asyncio, gc, json, sys, time, lisn_sync
+        from urllib.request import urlopen
+        from lisn_sync._bridge import run
+        class Service:
+            def __init__(self):
+                self.me = self
+                if sys.argv[2] == "a client":
+                    self.close = lisn_sync.Lisn("token", base_url=sys.argv[1])
+                    self.close.assistants.get("a1")
+                else:
+                    self.close = lisn_sync.Sandbox()
+                    self.close.start()
+            def __del__(self):
+                self.close.close() if sys.argv[2] == "a client" else self.close.stop()
+        gc.disable()
+        Service()
+        async def collect():
+            began = time.monotonic()
+            gc.collect()
+            return time.monotonic() - began
+        assert run(collect) < 1
+        until = time.monotonic() + 10
+        async def others():
+            return len(asyncio.all_tasks()) - 2  # itself, and what keeps the loop
+        while run(others) or json.load(urlopen(sys.argv[1] + "/seen"))["open"]:
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        """,
+        server.url,
+        what,
+    )
+
+
 # --- a running loop ---------------------------------------------------------------------------------------------
 
 
@@ -348,6 +388,24 @@ def test_a_first_call_that_finds_no_file_descriptor_left_says_so_and_a_later_one
         assert left > 5, left
         resource.setrlimit(resource.RLIMIT_NOFILE, limit)
         assert client.assistants.list() == []
+        """,
+        lisn_sandbox.base_url,
+        lisn_sandbox.token,
+        loop=loop,
+    )
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no such numbers")
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_a_program_without_standard_streams_can_call(lisn_sandbox: Sandbox, loop: str) -> None:
+    # uvloop aborts the process when it closes one of the first three descriptors.
+    script(
+        """
+        import os, sys
+        for number in range(3): os.close(number)
+        import lisn_sync
+        with lisn_sync.Lisn(sys.argv[2], base_url=sys.argv[1]) as client:
+            assert client.assistants.list() == []
         """,
         lisn_sandbox.base_url,
         lisn_sandbox.token,
