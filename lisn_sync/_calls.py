@@ -17,12 +17,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ._loop import Background
+from ._loop import GONE, PULSE, Background
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-PULSE = 1.0  # s between two looks whether the loop is alive, and the caller wanted
 CLEAN_UP = 5.0  # s a cancelled call has for its clean-up before its caller goes on
 AHEAD = 16  # outcomes waiting for the caller of a stream, at most
 
@@ -76,7 +75,7 @@ class Call:
         The loop must still be there, and this thread be wanted.
         """
         if not self._latch.acquire(timeout=seconds) and not self.background.is_alive():
-            raise RuntimeError(f"the event loop of lisn_sync is gone (process {os.getpid()})")
+            raise RuntimeError(f"{GONE} (process {os.getpid()})")
         if not self.done and told_to_end() > self._told_before:
             raise asyncio.CancelledError
 

@@ -27,11 +27,13 @@ from anyio.from_thread import BlockingPortal
 
 from lisn_async._forks import WholeAtForks
 
+PULSE = 1.0  # s between two looks of whoever waits: whether the loop is alive, and the caller wanted
 LEAVE = 1.0  # s in which open clients must have closed at the end of the program
 _HAS_EVENTFD = sys.platform == "linux"
 
 
 _here = threading.local()  # what is known of the current thread
+GONE = "the event loop of lisn_sync is gone"
 OWN_LOOP = (
     "lisn_sync was called in the thread of its own event loop, where the call would wait for itself;"
     " code that runs on that loop must use lisn_async"
@@ -65,6 +67,7 @@ class Background:
         self._is_open = False
         self._failure: BaseException | None = None
         self._portal: BlockingPortal | None = None
+        self._process = os.getpid()
         self._ready = threading.Lock()
         self._ready.acquire()
         self._thread = threading.Thread(target=self._main, name="lisn-sync", daemon=True)
@@ -80,7 +83,9 @@ class Background:
             _thread.start_new_thread(self._start, ())
         except RuntimeError as error:
             raise TooLate(*error.args) from error
-        self._ready.acquire()
+        while not self._ready.acquire(timeout=PULSE):
+            if os.getpid() != self._process:  # a signal handler forked: there is no such thread in the child
+                raise RuntimeError(f"{GONE} (process {os.getpid()})")
         if isinstance(self._failure, TooLate):
             raise self._failure
         if self._portal is None:

@@ -178,6 +178,36 @@ def test_a_fork_waits_for_a_loop_that_is_half_started(tmp_path: Path) -> None:
     """, str(tmp_path))  # fmt: skip
 
 
+def test_a_child_that_a_signal_handler_forks_while_the_loop_starts_does_not_wait_for_it() -> None:
+    script("""
+        import _thread, os, signal, sys, warnings
+        warnings.simplefilter("ignore", DeprecationWarning)
+        from lisn_sync import _loop
+        from lisn_sync._bridge import run
+        async def give(value): return value
+        forked = []
+        signal.signal(signal.SIGUSR1, lambda *_: forked.append(os.fork()))
+        class Interrupting:
+            def start_new_thread(self, *given):
+                _loop._thread = _thread
+                started = _thread.start_new_thread(*given)
+                os.kill(os.getpid(), signal.SIGUSR1)
+                return started
+        _loop._thread = Interrupting()
+        try:
+            assert run(give, 1) == 1
+            was_gone = False
+        except RuntimeError as error:
+            assert _loop.GONE in str(error), error
+            was_gone = True
+        assert run(give, 1) == 1
+        if forked == [0]:
+            assert was_gone
+            os._exit(0)
+        assert os.waitstatus_to_exitcode(os.waitpid(forked[0], 0)[1]) == 0
+    """)
+
+
 # --- imports ------------------------------------------------------------------------------------------------------
 
 IMPORTING = """
