@@ -15,10 +15,11 @@ Where each part lives; a file imports only from those below it:
     _calls.py         one coroutine or async generator, one caller waiting for it; tracebacks
     _loop.py          the thread with its loop; forks
 
-Five rules keep this from hanging or leaking. Each was broken on purpose in tests/test_sync_bridge.py.
+Five rules keep this from hanging or leaking. Each was broken on purpose in tests/test_sync_*.py.
 
 1. *A wait ends.* The latch is a bare ``threading.Lock``: an exception from a signal handler cannot leave it
-   half changed, as it can a ``Condition``. The waiter looks every second whether the loop is still there.
+   half changed, as it can a ``Condition``. The waiter looks every second whether the loop is still there, and
+   whether the task that it holds up, if it was called in one, was cancelled: Ctrl-C does no more under asyncio.run.
 2. *Nobody waiting, nothing running.* Whatever ends the wait early (Ctrl-C first of all) cancels the task.
 3. *The caller's code runs in the caller's thread*: the iterable it gave, the callback it gave. Nothing of it
    can then block the loop that all clients share, meet a lock or a database connection from another thread,
