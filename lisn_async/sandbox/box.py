@@ -5,7 +5,6 @@ from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from lisn_async._forks import opening
 from lisn_async.sandbox._fault_queue import FaultQueue
 from lisn_async.sandbox._faults import FaultLike, Operation
 from lisn_async.sandbox._judge import Verdict, judged
@@ -225,9 +224,8 @@ class Sandbox:
 
 def _load() -> None:
     """Import what `start` needs, which runs in a loop, and would hold it up."""
-    with opening.lock:
-        import lisn_async.sandbox._server
-        import lisn_async.sandbox._store  # noqa: F401
+    import lisn_async.sandbox._server
+    import lisn_async.sandbox._store  # noqa: F401
 
 
 def _is_of(request: SeenRequest, operation: Operation | None) -> bool:
