@@ -40,7 +40,6 @@ class Call:
     """
 
     _report_error: Exception | None = None
-    _told_before = 0
 
     def __init__(self, background: Background) -> None:
         self.background = background
@@ -65,7 +64,6 @@ class Call:
 
     def wait(self) -> None:
         """Come back when the coroutine has ended."""
-        self._told_before = told_to_end()
         while not self._is_over():
             self.sleep(PULSE)
 
@@ -76,7 +74,7 @@ class Call:
         """
         if not self._latch.acquire(timeout=seconds) and not self.background.is_alive():
             raise RuntimeError(f"{GONE} (process {os.getpid()})")
-        if not self.done and told_to_end() > self._told_before:
+        if not self.done and is_told_to_end():
             raise asyncio.CancelledError
 
     def abandon(self) -> None:
@@ -233,7 +231,6 @@ class Stream(Call):
         What is there already comes before the errands: an outcome does not wait for the caller's slow input.
         """
         self._is_attended = True
-        self._told_before = told_to_end()
         while not self._has_item():
             is_over = self._is_over()
             if self._has_item():
@@ -310,14 +307,15 @@ class AtCaller:
     call: Call
 
 
-def told_to_end() -> int:
-    """How often the asyncio task that calls, should there be one, was told to end.
+def is_told_to_end() -> bool:
+    """Whether the asyncio task that calls, should there be one, was cancelled and could not hear of it yet.
 
-    Ctrl-C raises nothing under `asyncio.run`: it cancels the task, which hears of it when it awaits, and here it waits.
+    Ctrl-C raises nothing under `asyncio.run`: it cancels the task, which hears of that when it awaits, and here it waits.
+    Unlike `Task.cancelling()` this is not so any more when the task cleans up, and calls for that.
     """
     loop = asyncio._get_running_loop()
     task = None if loop is None else asyncio.current_task(loop)
-    return 0 if task is None else task.cancelling()
+    return getattr(task, "_must_cancel", False)  # anyio needs it too
 
 
 def _reach(reached: asyncio.Future[None]) -> None:

@@ -270,9 +270,10 @@ async def test_a_task_that_is_cancelled_while_it_calls_hears_of_it(
     way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(_calls, "PULSE", 0.05)
-    cancelled = threading.Event()
+    cancelled, cancel = threading.Event(), threading.Event()
 
     async def wait() -> None:
+        cancel.set()
         try:
             await asyncio.sleep(20)
         except asyncio.CancelledError:
@@ -286,7 +287,8 @@ async def test_a_task_that_is_cancelled_while_it_calls_hears_of_it(
     async def call() -> None:
         here = asyncio.current_task()
         assert here is not None
-        threading.Timer(0.1, here.cancel).start()
+        thread = threading.Thread(target=lambda: cancel.wait(10) and here.cancel())
+        thread.start()
         if way == "run":
             run(wait)
         else:
