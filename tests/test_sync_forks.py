@@ -16,6 +16,7 @@ import pytest
 
 import lisn_async
 import lisn_sync
+from lisn_async.sandbox import Sandbox
 from tests.fix_sync import Server, script, without_slowness
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -214,7 +215,6 @@ IMPORTING = """
 import asyncio, os, signal, sys, threading, warnings
 import concurrent.futures.thread  # or it has half of its own hooks run at the fork that waits for it, and says so
 warnings.simplefilter("ignore", DeprecationWarning)  # 3.12 warns of every fork while there are threads
-from lisn_async.sandbox import Sandbox
 entered, forking = threading.Event(), threading.Event()
 
 class Slow:
@@ -242,14 +242,14 @@ def a_limit():
     RateLimit(1, 1)
 def many():
     async def main():
-        async with Sandbox() as box, lisn_async.AsyncLisn(box.token, base_url=box.base_url) as client:
+        async with lisn_async.AsyncLisn(token, base_url=base_url) as client:
             assert len((await client.assistants.create_many([spec])).created) == 1
             assert [made async for made in client.assistants.create_each([spec])]
     import lisn_async
     asyncio.run(main())
 def many_in_blocking_code():
     import lisn_sync
-    with lisn_sync.Sandbox() as box, lisn_sync.Lisn(box.token, base_url=box.base_url) as client:
+    with lisn_sync.Lisn(token, base_url=base_url) as client:
         assert len(client.assistants.create_many([spec]).created) == 1
 
 def fork():
@@ -269,6 +269,8 @@ def after(event, func):
     event.wait()
     func()
 
+# The sandbox is another process's: SQLite has locks of its own, which a fork in the middle of it leaves locked.
+base_url, token = sys.argv[4:]
 work, statuses = globals()[sys.argv[1]], []
 here, elsewhere = (work, lambda: after(entered, fork)) if sys.argv[3] == "here" else (lambda: after(entered, fork), work)
 thread = threading.Thread(target=elsewhere)
@@ -296,9 +298,10 @@ assert statuses == [0], statuses
     ],
 )
 def test_a_child_that_was_forked_while_another_thread_imports_can_import_the_same(
-    work: str, module: str, where: str
+    lisn_sandbox: Sandbox, work: str, module: str, where: str
 ) -> None:
-    script(IMPORTING, work, module, where, loop="uvloop" if module == "uvloop" else "asyncio")
+    loop = "uvloop" if module == "uvloop" else "asyncio"
+    script(IMPORTING, work, module, where, lisn_sandbox.base_url, lisn_sandbox.token, loop=loop)
 
 
 def test_a_fork_waits_no_longer_than_a_while_for_an_import() -> None:
