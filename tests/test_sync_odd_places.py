@@ -474,7 +474,8 @@ def test_a_token_function_may_use_another_client_and_start_what_uses_its_own_lat
     later: list[asyncio.Task[Any]] = []
 
     async def token() -> str:
-        later.append(asyncio.create_task(use_later()))
+        if not later:
+            later.append(asyncio.create_task(use_later()))
         return lisn_sandbox.token
 
     async def use_later() -> None:
