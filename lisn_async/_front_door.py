@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from importlib import import_module
 
+from ._forks import opening
+
 TYPE_CHECKING = False  # type checkers know it by its name; `typing` takes longer than all else here
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,12 +28,15 @@ def opened_when_asked(
 
     def get(name: str) -> object:
         if name in names:
-            for room in rooms:
-                module = import_module(room, package)
-                if hasattr(module, name):
-                    door[name] = getattr(module, name)  # nobody asks here again
-                    return door[name]
+            with opening.lock:
+                for room in rooms:
+                    module = import_module(room, package)
+                    if hasattr(module, name):
+                        door[name] = getattr(module, name)  # nobody asks here again
+                        return door[name]
         if f".{name}" in rooms:
+            # Without the lock: modules ask for this that are being imported by name, while who has the lock may wait
+            # for one of them.
             return import_module(f".{name}", package)
         raise AttributeError(f"module {package!r} has no attribute {name!r}", name=name)
 

@@ -15,7 +15,12 @@ Keeper: TypeAlias = AsyncGenerator[None, None]
 
 
 async def close_all(keepers: Mapping[asyncio.AbstractEventLoop, Keeper]) -> None:
-    """Close what is kept in the running loop, and ask every other loop to close its own."""
+    """Close what is kept in the running loop, and ask every other loop to close its own.
+
+    Where nothing is kept, no loop has to be running.
+    """
+    if not keepers:
+        return
     here = asyncio.get_running_loop()
     for loop, keeper in keepers.items():
         if loop is here:

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias, TypeVar, cast
 import attrs
 
 from ._async_functions import is_async
+from ._forks import opening
 from ._headers import NO_HEADERS, wrong_with_headers
 from ._log import logger
 from ._response import RawResponse
@@ -213,7 +214,8 @@ def _once(headers: Mapping[str, str]) -> Mapping[str, str]:
 def with_tracing(given: tuple[Middleware, ...]) -> tuple[Middleware, ...]:
     """These, and our own tracing where none was given. What is loaded may be broken or of long ago: no call fails."""
     try:
-        from .contrib.opentelemetry import Tracing, shared
+        with opening.lock:
+            from .contrib.opentelemetry import Tracing, shared
 
         return given if any(isinstance(one, Tracing) for one in given) else (shared(), *given)
     except Exception as error:  # noqa: BLE001

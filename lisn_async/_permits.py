@@ -19,6 +19,7 @@ from collections import OrderedDict, deque
 from typing import TYPE_CHECKING, NamedTuple
 from weakref import WeakKeyDictionary, WeakSet
 
+from ._forks import opening
 from .errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -161,13 +162,13 @@ class Permits:
         self._shared: SharedWindow | None = None
         if limit.redis is not None:
             try:
-                from ._shared_permits import SharedWindow
+                with opening.lock:
+                    from ._shared_permits import SharedWindow
             except ImportError as absent:
                 raise ConfigurationError(
                     "RateLimit: redis needs the packages redis and pyrate-limiter: pip install 'lisn[redis]'"
                     f" ({absent})"
                 ) from None
-            self._shared = SharedWindow(limit, self._window, pause)
 
     async def take(self, queue: Queue, by: float) -> float | None:
         """Return when a request may be sent, None; or at once the seconds that it would have to wait, beyond `by`.

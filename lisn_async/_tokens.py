@@ -38,12 +38,17 @@ class Bearer:
         self.is_trusted = is_trusted
 
 
+_asks: contextvars.ContextVar[tuple[object, ...]] = contextvars.ContextVar("_asks", default=())
+"""The calls of such functions that the current code is part of. One that used its own client would wait for itself."""
+
+
 class Tokens:
     """The token of a client, shared by its copies."""
 
     def __init__(self, given: Secret | TokenSource) -> None:
         self._source = None if isinstance(given, Secret) else given
         self._was_asked = False
+        self._asks: set[object] = set()
         self.now = Bearer(given, is_trusted=True) if isinstance(given, Secret) else None
         """None while the function has to be asked."""
 
@@ -54,6 +59,8 @@ class Tokens:
         """
         if self.now is not None:
             return self.now
+        if not self._asks.isdisjoint(_asks.get()):
+            raise ConfigurationError("the function api_token called the client that is asking it for a token")
         return await asking.answer_of(self._renew)
 
     def refused(self, bearer: Bearer) -> bool:
@@ -75,11 +82,17 @@ class Tokens:
 
     async def _ask(self) -> str:
         assert self._source is not None
-        if is_async(self._source):
-            return await cast("Callable[[], Awaitable[str]]", self._source)()
-        # It may read a file or ask a server: nothing else may stand still for it.
-        said = await _in_a_thread(self._source)
-        return await said if inspect.isawaitable(said) else cast("str", said)
+        this = object()
+        self._asks.add(this)
+        _asks.set((*_asks.get(), this))
+        try:
+            if is_async(self._source):
+                return await cast("Callable[[], Awaitable[str]]", self._source)()
+            # It may read a file or ask a server: nothing else may stand still for it.
+            said = await _in_a_thread(self._source)
+            return await said if inspect.isawaitable(said) else cast("str", said)
+        finally:
+            self._asks.discard(this)
 
 
 class Asking:

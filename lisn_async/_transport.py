@@ -106,6 +106,8 @@ class Pool:
     keeper: Keeper
     asking: Asking
     """How the API token is asked for."""
+    unread: set[aiohttp.StreamReader]
+    """Bodies that are still coming in."""
     queue: Queue = attrs.field(factory=Queue, init=False)
     """Where a rate limit makes requests wait."""
 
@@ -174,7 +176,7 @@ class Transport:
                 else:
                     response = await self._request_borrowed(pool, request, lines, (sending, *own))
                 most = request.max_reply if 200 <= response.status < 300 else LONGEST_ERROR
-                body = await _read(response, most)
+                body = await _read(response, most, pool.unread)
             return reply_of(response.status, response.headers, body, most)
             # No exception is kept in a local beyond its handler: it would hold itself through this frame.
         except Failed as failed:
@@ -256,12 +258,12 @@ class Transport:
         _keep_buffers_on_the_heap()
         if self._borrowed is not None and self._borrowed.closed:
             raise ConfigurationError("the session that was lent to this client is closed")
-        limits, asking = Limits(loop), Asking()
+        limits, asking, unread = Limits(loop), Asking(), set[aiohttp.StreamReader]()
         session = self._borrowed or self._session(Outbox(loop, limits))
-        keeper = _keep(None if session is self._borrowed else session, limits, asking)
+        keeper = _keep(None if session is self._borrowed else session, limits, asking, unread)
         await anext(keeper)  # does not suspend: no second pool can be made meanwhile
         slots = asyncio.Semaphore(self._settings.max_connections)
-        pool = Pool(session, slots, limits, keeper, asking)
+        pool = Pool(session, slots, limits, keeper, asking, unread)
         for ended in [other for other in list(self._pools) if other.is_closed()]:
             self._pools.pop(ended, None)  # its session was closed with it
         self._pools[loop] = pool
@@ -303,7 +305,9 @@ _open: set[aiohttp.ClientSession] = set()
 closes the session; it would also end the session itself, which then complains on stderr."""
 
 
-async def _keep(own: aiohttp.ClientSession | None, limits: Limits, asking: Asking) -> Keeper:
+async def _keep(
+    own: aiohttp.ClientSession | None, limits: Limits, asking: Asking, unread: set[aiohttp.StreamReader]
+) -> Keeper:
     if own is not None:
         _open.add(own)
     try:
@@ -311,6 +315,9 @@ async def _keep(own: aiohttp.ClientSession | None, limits: Limits, asking: Askin
     finally:
         asking.stop()
         if own is not None:
+            # aiohttp closes their connections and tells nobody: they would wait for their limit.
+            for content in unread:
+                content.set_exception(aiohttp.ClientPayloadError("the client was closed"))
             with contextlib.suppress(TimeoutError):  # a peer that stopped reading would hold it up for ever
                 async with asyncio.timeout(CLOSING):
                     await own.close()
@@ -352,10 +359,13 @@ def _options(
     return options
 
 
-async def _read(response: aiohttp.ClientResponse, most: int) -> bytes | bytearray | None:
+async def _read(
+    response: aiohttp.ClientResponse, most: int, unread: set[aiohttp.StreamReader]
+) -> bytes | bytearray | None:
     """The body as it travelled: None, and the connection closed, if it exceeds `most` bytes."""
     content = response.content
     body: bytes | bytearray
+    unread.add(content)
     try:
         body = content.read_nowait() if content.is_eof() else await content.readany()
         while len(body) <= most and not content.at_eof():
@@ -365,6 +375,8 @@ async def _read(response: aiohttp.ClientResponse, most: int) -> bytes | bytearra
     except BaseException:
         response.close()
         raise
+    finally:
+        unread.discard(content)
     if len(body) > most:
         response.close()
         return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Self
 
+from ._forks import opening
 from ._secrets import hide
 from .models import UNSET, Unset
 from .resources import AsyncAssistants
@@ -88,11 +89,12 @@ class AsyncLisn:
         default_headers, middleware = hide(default_headers), hide(middleware)
         # Here and not above: they take a quarter of a second, most of it aiohttp's, which loads the system's
         # certificates. And not at the first call: that runs in a loop, which would stand still for it.
-        from . import _config
-        from ._calls import Calls, Traffic
-        from ._log import set_up_from_environment
-        from ._tokens import Tokens
-        from ._transport import Transport
+        with opening.lock:
+            from . import _config
+            from ._calls import Calls, Traffic
+            from ._log import set_up_from_environment
+            from ._tokens import Tokens
+            from ._transport import Transport
 
         settings = _config.settings(
             api_token=api_token,

@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import attrs
 
+from ._forks import opening
 from ._secrets import Secret, hide
 from .errors import ConfigurationError
 
@@ -69,7 +70,8 @@ class RateLimit:
         key: str = "lisn",
     ) -> None:
         redis = hide(redis)
-        from ._config import positive_seconds, whole_number  # not above: a mere value need not wait for that
+        with opening.lock:  # not above: a mere value need not wait for that
+            from ._config import positive_seconds, whole_number
 
         requests = whole_number("RateLimit: requests", requests, least=1)
         per_seconds = positive_seconds("RateLimit: per_seconds", per_seconds)

@@ -7,18 +7,36 @@ import atexit
 import contextlib
 from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from ._calls import Call
-from ._loop import LEAVE, Background, home
+from ._loop import LEAVE, Background, TooLate, home
 
 C = TypeVar("C")
+T = TypeVar("T")
+
+OVER = "lisn_sync was called after the end of the program"
 
 
 def adopt(core: C, close: Callable[[C], Coroutine[Any, Any, None]]) -> C:
     """See to it that this is closed when the program ends, if it still exists then."""
     home.closers[core] = close
     return core
+
+
+def at_once(coroutine: Coroutine[Any, Any, T]) -> T:
+    """What a coroutine gives without waiting for anything, for a `__del__` in the very last moments.
+
+    No loop can be made there any more, and what such a `__del__` closes is closed already.
+    """
+    try:
+        coroutine.send(None)
+    except StopIteration as end:
+        return cast("T", end.value)
+    except RuntimeError as error:  # there is no running event loop
+        raise TooLate(OVER) from error
+    coroutine.close()
+    raise TooLate(OVER)
 
 
 def _leave() -> None:

@@ -15,10 +15,11 @@ Where each part lives; a file imports only from those below it:
     _calls.py         one coroutine or async generator, one caller waiting for it; tracebacks
     _loop.py          the thread with its loop; forks
 
-Five rules keep this from hanging or leaking. Each was broken on purpose in tests/test_sync_bridge.py.
+Five rules keep this from hanging or leaking. Each was broken on purpose in tests/test_sync_*.py.
 
 1. *A wait ends.* The latch is a bare ``threading.Lock``: an exception from a signal handler cannot leave it
-   half changed, as it can a ``Condition``. The waiter looks every second whether the loop is still there.
+   half changed, as it can a ``Condition``. The waiter looks every second whether the loop is still there, and
+   whether the task that it holds up, if it was called in one, was cancelled: Ctrl-C does no more under asyncio.run.
 2. *Nobody waiting, nothing running.* Whatever ends the wait early (Ctrl-C first of all) cancels the task.
 3. *The caller's code runs in the caller's thread*: the iterable it gave, the callback it gave. Nothing of it
    can then block the loop that all clients share, meet a lock or a database connection from another thread,
@@ -32,6 +33,7 @@ every error in a reference cycle and dies of ``SystemExit``; ``start_blocking_po
 
 from __future__ import annotations
 
+import sys
 import weakref
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator
 from functools import partial
@@ -39,12 +41,12 @@ from typing import Any, ParamSpec, TypeVar, cast
 
 import anyio
 
-from ._at_exit import adopt
+from ._at_exit import adopt, at_once
 from ._callers_code import callback_of, items_of
 from ._calls import AtCaller, Call, Caller, Stream, crossing
 from ._loop import TooLate, home
 
-__all__ = ["adopt", "callback_of", "items_of", "overloaded", "run", "stream"]
+__all__ = ["adopt", "callback_of", "close", "items_of", "overloaded", "run", "stream"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -57,6 +59,8 @@ def run(func: Callable[P, Coroutine[Any, Any, T]], /, *args: P.args, **kwargs: P
     except TooLate:
         if crossing(args, kwargs):  # nobody is there to do errands
             raise
+        if sys.is_finalizing():
+            return at_once(func(*args, **kwargs))
         return anyio.run(partial(func, *args, **kwargs))
     caller = Caller()
     watch = weakref.ref(caller, call.lose)
@@ -74,6 +78,18 @@ def run(func: Callable[P, Coroutine[Any, Any, T]], /, *args: P.args, **kwargs: P
         raise error
     finally:
         del error  # the error's traceback holds this frame
+
+
+def close(func: Callable[[], Coroutine[Any, Any, None]], /) -> None:
+    """The same as `run`; in the loop's own thread, which cannot wait for itself, only a beginning.
+
+    That is where the collector runs many a `__del__` that closes a client.
+    """
+    background = home.background
+    if background is not None and background.is_alive() and background.is_current():
+        Call(background).start(func, (), {})
+    else:
+        run(func)
 
 
 def overloaded(func: Callable[..., Coroutine[Any, Any, T]]) -> Callable[..., Coroutine[Any, Any, T]]:

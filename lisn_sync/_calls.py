@@ -17,12 +17,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ._loop import Background
+from ._loop import GONE, PULSE, Background
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-PULSE = 1.0  # s between two looks whether the loop is alive
 CLEAN_UP = 5.0  # s a cancelled call has for its clean-up before its caller goes on
 AHEAD = 16  # outcomes waiting for the caller of a stream, at most
 
@@ -69,9 +68,14 @@ class Call:
             self.sleep(PULSE)
 
     def sleep(self, seconds: float) -> None:
-        """Sleep at most this long, or until the loop has something to do or to say; it must still be there."""
+        """Sleep at most this long, or until the loop has something to do or to say.
+
+        The loop must still be there, and this thread be wanted.
+        """
         if not self._latch.acquire(timeout=seconds) and not self.background.is_alive():
-            raise RuntimeError(f"the event loop of lisn_sync is gone (process {os.getpid()})")
+            raise RuntimeError(f"{GONE} (process {os.getpid()})")
+        if not self.done and is_told_to_end():
+            raise asyncio.CancelledError
 
     def abandon(self) -> None:
         """Cancel the coroutine and give its clean-up a while; Ctrl-C ends that while.
@@ -301,6 +305,17 @@ class AtCaller:
     """Something of the caller's that the core uses on the loop, and that runs in the caller's thread."""
 
     call: Call
+
+
+def is_told_to_end() -> bool:
+    """Whether the asyncio task that calls, should there be one, was cancelled and could not hear of it yet.
+
+    Ctrl-C raises nothing under `asyncio.run`: it cancels the task, which hears of that when it awaits, and here it waits.
+    Unlike `Task.cancelling()` this is not so any more when the task cleans up, and calls for that.
+    """
+    loop = asyncio._get_running_loop()
+    task = None if loop is None else asyncio.current_task(loop)
+    return getattr(task, "_must_cancel", False)  # anyio needs it too
 
 
 def _reach(reached: asyncio.Future[None]) -> None:

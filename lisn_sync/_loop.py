@@ -25,17 +25,22 @@ import anyio
 import anyio._backends._asyncio
 from anyio.from_thread import BlockingPortal
 
+from lisn_async._forks import WholeAtForks
+
+PULSE = 1.0  # s between two looks of whoever waits: whether the loop is alive, and the caller wanted
 LEAVE = 1.0  # s in which open clients must have closed at the end of the program
-HALF_STARTED = (
-    5.0  # s that a fork waits for a loop that another thread starts, which takes a hundredth of that
-)
 _HAS_EVENTFD = sys.platform == "linux"
 
 
 _here = threading.local()  # what is known of the current thread
+GONE = "the event loop of lisn_sync is gone"
 OWN_LOOP = (
     "lisn_sync was called in the thread of its own event loop, where the call would wait for itself;"
     " code that runs on that loop must use lisn_async"
+)
+NO_THREADS = (
+    "lisn_sync needs threads, and gevent has replaced them: patch_all(thread=False) leaves them as they are. A call then"
+    " holds up all greenlets, except through gevent's threadpool"
 )
 
 
@@ -62,18 +67,25 @@ class Background:
         self._is_open = False
         self._failure: BaseException | None = None
         self._portal: BlockingPortal | None = None
+        self._process = os.getpid()
         self._ready = threading.Lock()
         self._ready.acquire()
         self._thread = threading.Thread(target=self._main, name="lisn-sync", daemon=True)
 
     def start(self) -> None:
+        # A greenlet in place of the thread: it would wait for the network, and all others in this thread with it.
+        monkey = sys.modules.get("gevent.monkey")
+        if monkey is not None and monkey.is_module_patched("threading"):
+            raise RuntimeError(NO_THREADS)
         # Through a bare thread, where no signal arrives: an interrupt inside Thread.start() leaves its Condition
         # half changed, and raises "release unlocked lock" in place of what the signal handler raised.
         try:
             _thread.start_new_thread(self._start, ())
         except RuntimeError as error:
             raise TooLate(*error.args) from error
-        self._ready.acquire()
+        while not self._ready.acquire(timeout=PULSE):
+            if os.getpid() != self._process:  # a signal handler forked: there is no such thread in the child
+                raise RuntimeError(f"{GONE} (process {os.getpid()})")
         if isinstance(self._failure, TooLate):
             raise self._failure
         if self._portal is None:
@@ -104,18 +116,19 @@ class Background:
     def _start(self) -> None:
         try:
             self._thread.start()
-        except RuntimeError as failure:
-            self._failure = TooLate(*failure.args)
+        except BaseException as failure:  # noqa: BLE001
+            self._failure = TooLate(*failure.args) if isinstance(failure, RuntimeError) else failure
             self._ready.release()
 
     def _main(self) -> None:
-        _here.is_ours = True
-        import encodings.idna  # noqa: F401 - aiohttp's first request would; why here, see Home.hold()
-
         try:
+            _here.is_ours = True
+            import encodings.idna  # noqa: F401 - aiohttp's first request would, in the middle of a fork perhaps
+
+            first = _try_descriptors()
             # An empty context: Python 3.14 lets threads inherit that of whoever made the first call.
             contextvars.Context().run(
-                partial(anyio.run, self._serve, backend_options={"use_uvloop": _has_uvloop()})
+                partial(anyio.run, self._serve, backend_options={"use_uvloop": _has_uvloop() and first > 2})
             )
         except BaseException as failure:  # noqa: BLE001
             self._failure = failure
@@ -174,6 +187,22 @@ class _Inbox:
             raise
 
 
+def _try_descriptors() -> int:
+    """The first descriptor that a loop would get. `OSError` where there are fewer than it opens.
+
+    uvloop aborts the process instead of raising that, and also when it closes one of the first three, which a daemon
+    may have closed.
+    """
+    opened: list[int] = []
+    try:
+        for _ in range(4):
+            opened += os.pipe()
+        return min(opened)
+    finally:
+        for descriptor in opened:
+            os.close(descriptor)
+
+
 def _has_uvloop() -> bool:
     try:
         import uvloop  # noqa: F401
@@ -191,7 +220,7 @@ class Home:
         self.has_left = threading.Event()  # what was open has been closed
         self.closers: weakref.WeakKeyDictionary[Any, Callable[[Any], Coroutine[Any, Any, None]]]
         self.closers = weakref.WeakKeyDictionary()
-        self._starting = threading.RLock()  # a signal handler may call while its thread starts the loop
+        self._starting = WholeAtForks()  # its thread imports: uvloop, for one
 
     def background_now(self) -> Background:
         background = self.background
@@ -206,7 +235,7 @@ class Home:
             _here, "is_ours"
         ):  # in the middle of a start: some `__del__` that the collector came across
             raise RuntimeError(OWN_LOOP)
-        with self._starting:
+        with self._starting.lock:
             if self.background is None or not self.background.is_alive():
                 background = Background()
                 try:
@@ -219,22 +248,9 @@ class Home:
                         background.stop_soon()
             return self.background
 
-    def hold(self) -> None:
-        """Before a fork: wait until no loop is half started.
-
-        What another thread is importing at a fork nobody ever finishes in the child, which would wait for it.
-        """
-        _here.holds = self._starting.acquire(timeout=HALF_STARTED)
-
-    def go_on(self) -> None:
-        """After a fork, in the parent."""
-        if _here.holds:
-            self._starting.release()
-
     def move(self) -> Background | None:
         """Begin anew, in a child; the parent's loop is handed out, to be kept and never touched."""
         inherited, self.background = self.background, None
-        self._starting = threading.RLock()  # the old one may be held by a thread that is not here
         return inherited
 
 
@@ -247,7 +263,7 @@ def _keep_apart_after_forks(home: Home) -> None:
     def move() -> None:
         inherited.append(home.move())
 
-    os.register_at_fork(before=home.hold, after_in_parent=home.go_on, after_in_child=move)
+    os.register_at_fork(after_in_child=move)
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Self
 from lisn_async._secrets import hide
 from lisn_async.client import AsyncLisn
 from lisn_async.models import UNSET, Unset
-from lisn_sync._bridge import adopt, run
+from lisn_sync._bridge import adopt, close, run
 from lisn_sync.resources.assistants import Assistants
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ class Lisn:
 
     def close(self) -> None:
         """Close the connections. May be called again; calls after it raise `ConfigurationError`."""
-        run(self._core.aclose)
+        close(self._core.aclose)
 
     def __enter__(self) -> Self:
         """The client itself, open, also if it was closed before."""

@@ -16,7 +16,7 @@ from lisn_async.sandbox._faults import FaultLike, Operation
 from lisn_async.sandbox._judge import Verdict
 from lisn_async.sandbox._seen import SeenRequest
 from lisn_async.sandbox.box import Sandbox as CoreSandbox
-from lisn_sync._bridge import adopt, run
+from lisn_sync._bridge import adopt, close, run
 
 __all__ = ["Fault", "Sandbox", "SeenRequest", "Verdict", "storm"]
 
@@ -69,7 +69,7 @@ class Sandbox:
 
         Late commits that have not happened never will.
         """
-        run(self._core.stop)
+        close(self._core.stop)
 
     @property
     def base_url(self) -> str:

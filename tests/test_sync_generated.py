@@ -103,7 +103,7 @@ def spoil_docstring(root: Path) -> None:
 
 
 def spoil_body(root: Path) -> None:
-    replace(root / "lisn_sync/client.py", "run(self._core.aclose)", "pass")
+    replace(root / "lisn_sync/client.py", "close(self._core.aclose)", "pass")
 
 
 def spoil_by_removing(root: Path) -> None:

@@ -8,6 +8,7 @@ from os import PathLike
 from typing import overload
 
 from .. import _endpoints
+from .._forks import opening
 from .._request import Caller
 from .._response import RawResponse
 from .._secrets import hide
@@ -230,7 +231,8 @@ class AsyncAssistants:
         the result so far, if the input itself or `on_progress` raises.
         """
         specs = hide(specs)
-        from ..bulk import engine, options  # here: most programs never make many
+        with opening.lock:
+            from ..bulk import engine, options  # here: most programs never make many
 
         chosen = options.checked(
             max_concurrency=max_concurrency,
@@ -261,7 +263,8 @@ class AsyncAssistants:
         once. If the input itself raises, so does the stream, after the outcomes of what it gave.
         """
         specs = hide(specs)
-        from ..bulk import engine, options  # here: most programs never make many
+        with opening.lock:
+            from ..bulk import engine, options  # here: most programs never make many
 
         chosen = options.checked(
             max_concurrency=max_concurrency,
@@ -294,7 +297,8 @@ class AsyncAssistants:
         what `create_many` raises; `JournalError` also if the original is no longer what it was when the
         journal was begun.
         """
-        from ..bulk import engine, options  # here: most programs never make many
+        with opening.lock:
+            from ..bulk import engine, options  # here: most programs never make many
 
         chosen = options.checked(
             max_concurrency=max_concurrency,

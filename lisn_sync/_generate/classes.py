@@ -144,8 +144,9 @@ class Facade:
         if function.name in self.overloaded:
             self._bridge("overloaded")
             core = f"overloaded({core})"
-        self._bridge("run")
-        call = f"run({core}{self._more(function)})"
+        way = "close" if function.name in ("aclose", CLOSED_AT_EXIT.get(self.node.name)) else "run"
+        self._bridge(way)
+        call = f"{way}({core}{self._more(function)})"
         if function.name == "__aenter__" and returns == "Self":
             return [call, "return self"]
         if returns == "Self" or returns in self.known.modules:
