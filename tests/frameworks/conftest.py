@@ -23,12 +23,16 @@ from typing import Any
 import attrs
 import pytest
 
+import lisn_sync
 from lisn_async.sandbox import Sandbox
 
 ROOT = Path(__file__).parent.parent.parent
 RECIPES = ROOT / "recipes"
 WITHIN = 60.0
 """Seconds that a program has to say or do what is waited for: long, it only bounds a test that fails."""
+TRIES = 3
+"""How often a test that has to measure seconds may try. A machine that stands still slows one try, code that waits
+slows each."""
 
 MISHAPS = re.compile(
     r"Traceback|Warning\b|Unclosed|never awaited|was destroyed|never retrieved|Exception ignored|Fatal error"
@@ -134,6 +138,14 @@ class Program:
 
 
 Start = Callable[..., Program]
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is asked of a sandbox may take as long as a program takes to start on a busy machine."""
+    for kind in (Sandbox, lisn_sync.Sandbox):
+        for waits in (kind.received, kind.answered, kind.aborted):
+            monkeypatch.setitem(waits.__kwdefaults__, "within", WITHIN)
 
 
 @pytest.fixture

@@ -13,10 +13,10 @@ from lisn_async.contrib.asgi import CancelOnDisconnect, Message, Receive, Scope,
 from lisn_async.sandbox import Sandbox
 
 from .conftest import MISHAPS, Start, needs
-from .fix_backends import Backend, backend, request, without_sockets
+from .fix_backends import Backend, backend, is_at_rest, request
 
 UVICORN = ("--port", "0", "--timeout-graceful-shutdown", "0")
-HYPERCORN = ("--bind", "127.0.0.1:0", "--graceful-timeout", "0", "--workers", "0", "--keep-alive", "1")
+HYPERCORN = ("--bind", "127.0.0.1:0", "--graceful-timeout", "0", "--workers", "0", "--keep-alive", "60")
 WATCH = "_Exchange._watch"
 WATCHER = "lisn-cancel-on-disconnect"
 APP, DECORATED = "tests.frameworks.edges_app:app", "tests.frameworks.edges_app:among_decorators"
@@ -41,10 +41,11 @@ async def server(
     request: pytest.FixtureRequest, start: Start, lisn_sandbox: Sandbox
 ) -> AsyncIterator[Backend]:
     async with backend(start, *request.param, box=lisn_sandbox) as backend_:
-        at_rest = without_sockets(await backend_.until(lambda report: not report["peers"]))
+        await (await backend_.send(request_of("/limited"))).reply()  # by then it has started all that it has
+        before = await backend_.until(lambda report: not report["peers"])
         yield backend_
         await (await backend_.send(request_of("/release"))).reply()
-        await backend_.until(lambda report: without_sockets(report) == at_rest and not report["peers"])
+        await backend_.until(lambda report: is_at_rest(report, before) and not report["peers"])
         if "of the application itself" not in backend_.program.log:
             assert not MISHAPS.search(backend_.program.log), backend_.program.log
 
