@@ -156,12 +156,10 @@ def start() -> Iterator[Start]:
     """
     programs: list[Program] = []
 
-    def start(
-        *command: str, box: Sandbox | SandboxProcess, pass_fds: tuple[int, ...] = (), **more: str
-    ) -> Program:
+    def start(*command: str, box: Sandbox | SandboxProcess, **more: str) -> Program:
         whole = [sys.executable, *command] if command[0].startswith("-") else list(command)
         environment = environment_for(box.base_url, box.token, **more)
-        programs.append(Program(whole, environment, cwd=ROOT, pass_fds=pass_fds))
+        programs.append(Program(whole, environment, cwd=ROOT))
         return programs[-1]
 
     yield start

@@ -8,16 +8,17 @@ import os
 import signal
 import socket
 import struct
+import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TextIO
 
 import attrs
 
 from lisn_async.sandbox import Sandbox
 
-from .conftest import WITHIN, Program, Start
+from .conftest import ROOT, WITHIN, Program, environment_for
 
 RUNNING = r"[Rr]unning on http://[\d.]+:(\d+)"
 """What uvicorn, Hypercorn and aiohttp say once they listen."""
@@ -186,19 +187,33 @@ class Backend:
         return [json.loads(line) for line in self.reports]
 
 
-@asynccontextmanager
-async def backend(start: Start, *command: str, box: Any, **more: str) -> AsyncIterator[Backend]:
+@contextmanager
+def started(*command: str, box: Any, **more: str) -> Iterator[Backend]:
     """A backend that listens: `command` is a module or a file of Python, with its arguments."""
     reading, writing = os.pipe()
     with os.fdopen(reading) as reports:
+        whole = [sys.executable, "-m", "tests.frameworks.watched", str(writing), *command]
         try:
-            program = start(
-                "-m", "tests.frameworks.watched", str(writing), *command, box=box, pass_fds=(writing,), **more
-            )
+            environment = environment_for(box.base_url, box.token, **more)
+            program = Program(whole, environment, cwd=ROOT, pass_fds=(writing,))
         finally:
             os.close(writing)
-        port = int((await asyncio.to_thread(program.wait_for, RUNNING))[1])
-        yield Backend(program, port, reports, is_hypercorn=command[0] == "hypercorn")
+        try:
+            port = int(program.wait_for(RUNNING)[1])
+            yield Backend(program, port, reports, is_hypercorn=command[0] == "hypercorn")
+        finally:
+            program.kill()
+
+
+@asynccontextmanager
+async def backend(*command: str, box: Any, **more: str) -> AsyncIterator[Backend]:
+    """The same in a coroutine, whose loop goes on meanwhile."""
+    starting = started(*command, box=box, **more)
+    running = await asyncio.to_thread(starting.__enter__)
+    try:
+        yield running
+    finally:
+        await asyncio.to_thread(starting.__exit__, None, None, None)
 
 
 def is_at_rest(report: dict[str, Any], before: dict[str, Any]) -> bool:

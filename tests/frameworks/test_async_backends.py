@@ -77,8 +77,8 @@ def run(request: pytest.FixtureRequest) -> Case:
 
 
 @pytest.fixture
-async def running(run: Case, start: Start, relay: Relay) -> AsyncIterator[Backend]:
-    async with backend(start, *run.command, box=relay, PORT="0") as backend_:
+async def running(run: Case, relay: Relay) -> AsyncIterator[Backend]:
+    async with backend(*run.command, box=relay, PORT="0") as backend_:
         yield backend_
 
 
@@ -134,12 +134,12 @@ async def test_200_callers_of_whom_one_in_ten_hangs_up_midway_leave_nothing_behi
 
 
 async def test_sigterm_with_requests_in_flight_ends_the_process_within_a_second(
-    run: Case, start: Start, relay: Relay, lisn_sandbox: Sandbox
+    run: Case, relay: Relay, lisn_sandbox: Sandbox
 ) -> None:
     lisn_sandbox.faults = [{"do": "hang", "operation": "create", "times": None}]
     took = []
     while len(took) < TRIES and min(took, default=1) >= 1:
-        async with backend(start, *run.command, box=relay, PORT="0") as running:
+        async with backend(*run.command, box=relay, PORT="0") as running:
             callers = [await running.create(f"in flight {number}") for number in range(20)]
             sent = 20 * (len(took) + 1)
             await lisn_sandbox.received(sent)
@@ -161,9 +161,9 @@ async def test_sigterm_with_requests_in_flight_ends_the_process_within_a_second(
 @pytest.mark.parametrize("recipe", ["fastapi", "django_asgi"])
 @needs("fastapi", "django", "uvicorn")
 async def test_ctrl_c_closes_the_client_with_or_without_a_lifespan(
-    recipe: str, start: Start, relay: Relay, lisn_sandbox: Sandbox
+    recipe: str, relay: Relay, lisn_sandbox: Sandbox
 ) -> None:
-    async with backend(start, "uvicorn", f"{recipe}_app:app", *UVICORN, box=relay) as running:
+    async with backend("uvicorn", f"{recipe}_app:app", *UVICORN, box=relay) as running:
         lisn_sandbox.faults = [{"do": "hang", "operation": "create", "times": None}]
         callers = [await running.create(f"in flight {number}") for number in range(20)]
         await lisn_sandbox.received(20)
