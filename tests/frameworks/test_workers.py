@@ -21,10 +21,10 @@ import pytest
 
 from lisn_sync import RateLimit, Sandbox
 from tests.fix_redis import RedisServer
-from tests.test_rate_limit import assert_kept
 
 from .conftest import MISHAPS, RECIPES, WITHIN, Program, Start, environment_for, needs
 from .fix_backends import Relay
+from .fix_permits import watched
 
 NEEDS_CELERY = needs("celery", "redis", "pyrate_limiter")
 PARTS, ITEMS = 4, 120
@@ -188,14 +188,15 @@ async def test_calls_of_celery_tasks_keep_one_limit_and_raise_what_was_raised(
         # No reply before three are under way, for which it takes all three processes.
         so_far = len(box.seen)
         relay.gate.clear()
-        caller.process.send_signal(signal.SIGUSR1)
-        await asyncio.to_thread(box.received, so_far + 3)
-        relay.gate.set()
-        assert await asyncio.to_thread(caller.wait) == 0, caller.log + worker.log
+        with watched(redis_port) as permits:
+            caller.process.send_signal(signal.SIGUSR1)
+            await asyncio.to_thread(box.received, so_far + 3)
+            relay.gate.set()
+            assert await asyncio.to_thread(caller.wait) == 0, caller.log + worker.log
+        permits.assert_kept(RateLimit(600, per_seconds=60, burst=20))
         names = [row["name"] for row in box.assistants()]
         assert sorted(names) == sorted(["lost", "declined", *(f"many {number}" for number in range(45))])
         assert len(set(re.findall(r"ForkPoolWorker-\d+", worker.log))) == 3
-        assert_kept([request.received_at for request in box.seen], RateLimit(600, per_seconds=60, burst=20))
         assert "Retry in" in worker.log
         assert (await asyncio.to_thread(worker.stop))[0] == 0
         assert mishaps(worker.log) == []
