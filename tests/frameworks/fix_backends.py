@@ -18,7 +18,7 @@ import attrs
 
 from lisn_async.sandbox import Sandbox
 
-from .conftest import ROOT, WITHIN, Program, environment_for
+from .conftest import MISHAPS, ROOT, WITHIN, Program, environment_for
 
 RUNNING = r"[Rr]unning on http://[\d.]+:(\d+)"
 """What uvicorn, Hypercorn and aiohttp say once they listen."""
@@ -185,6 +185,44 @@ class Backend:
     def last_words(self) -> list[dict[str, Any]]:
         """What the process reported when its interpreter ended; nothing, if the signal itself ended it."""
         return [json.loads(line) for line in self.reports]
+
+
+class Served:
+    """A backend that serves many tests, as one of them sees it."""
+
+    def __init__(self, backend: Backend) -> None:
+        self.backend = backend
+        self._begins_at = len(backend.program.log)
+
+    @property
+    def log(self) -> str:
+        """What it has said during this test."""
+        return self.backend.program.log[self._begins_at :]
+
+    async def send(self, sent: bytes) -> Caller:
+        """A request that is under way."""
+        return await self.backend.send(sent)
+
+    async def get(self, path: str) -> Caller:
+        """The same, without a body."""
+        return await self.send(request("GET", path))
+
+    async def said(self, what: str) -> None:
+        """Nothing, once a line of its log during this test begins so."""
+        await asyncio.to_thread(self.backend.program.wait_for, rf"^{what}", after=self._begins_at)
+
+
+@asynccontextmanager
+async def one_test_with(running: Backend) -> AsyncIterator[Served]:
+    """One test with an application that has `/hold` and `/release`; nothing stays behind, and nothing bad in the log."""
+    await (await running.send(request("GET", "/hold"))).reply()  # by then it has started all that it has
+    before = await running.until(lambda report: not report["peers"])
+    served = Served(running)
+    yield served
+    await (await served.get("/release")).reply()
+    await running.until(lambda report: is_at_rest(report, before) and not report["peers"])
+    if "of the application itself" not in served.log:
+        assert not MISHAPS.search(served.log), served.log
 
 
 @contextmanager

@@ -11,8 +11,8 @@ import pytest
 
 from lisn_async.contrib.asgi import CancelOnDisconnect, Message, Receive, Scope, Send
 
-from .conftest import MISHAPS, SandboxProcess, needs
-from .fix_backends import Backend, Caller, is_at_rest, request, started
+from .conftest import SandboxProcess, needs
+from .fix_backends import Backend, Served, one_test_with, request, started
 
 UVICORN = ("--port", "0", "--timeout-graceful-shutdown", "0")
 HYPERCORN = ("--bind", "127.0.0.1:0", "--graceful-timeout", "0", "--workers", "0", "--keep-alive", "60")
@@ -42,34 +42,10 @@ def running(request: pytest.FixtureRequest) -> Iterator[Backend]:
         yield backend
 
 
-class Served:
-    """The server as one test sees it."""
-
-    def __init__(self, backend: Backend) -> None:
-        self.backend = backend
-        self._begins_at = len(backend.program.log)
-
-    @property
-    def log(self) -> str:
-        return self.backend.program.log[self._begins_at :]
-
-    async def send(self, sent: bytes) -> Caller:
-        return await self.backend.send(sent)
-
-    async def said(self, what: str) -> None:
-        await asyncio.to_thread(self.backend.program.wait_for, rf"^{what}", after=self._begins_at)
-
-
 @pytest.fixture
 async def server(running: Backend) -> AsyncIterator[Served]:
-    await (await running.send(request_of("/hold"))).reply()  # by then it has started all that it has
-    before = await running.until(lambda report: not report["peers"])
-    served = Served(running)
-    yield served
-    await (await running.send(request_of("/release"))).reply()
-    await running.until(lambda report: is_at_rest(report, before) and not report["peers"])
-    if "of the application itself" not in served.log:
-        assert not MISHAPS.search(served.log), served.log
+    async with one_test_with(running) as served:
+        yield served
 
 
 def request_of(path: str) -> bytes:
