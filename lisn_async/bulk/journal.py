@@ -245,11 +245,7 @@ def _lock(file: IO[bytes], where: Path) -> None:
         fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
         # Whoever held it a moment ago may have removed the file that was opened here.
         is_there = os.path.samestat(os.fstat(file.fileno()), os.stat(where))  # noqa: PTH116 - to stay beside fstat
-    except (
-        BlockingIOError,
-        PermissionError,
-        FileNotFoundError,
-    ):  # EACCES is what some file systems say instead
+    except (BlockingIOError, PermissionError, FileNotFoundError):  # the second on some shared file systems
         is_there = False
     if not is_there:
         raise JournalInUseError(f"the journal {where} is in use by another run")
