@@ -42,8 +42,8 @@ class Permits:
         """In no window were there more than the limit says."""
         given, most = self.given, limit.most
         assert len(given) > most, "too few to show anything"
-        window = limit.seconds * 1_000_000
-        assert min(late - early for early, late in zip(given, given[most:], strict=False)) >= window
+        shortest = min(late - early for early, late in zip(given, given[most:], strict=False)) / 1_000_000
+        assert shortest >= limit.seconds, f"{most + 1} permits within {shortest} s"
 
 
 @contextmanager
