@@ -169,6 +169,7 @@ class Permits:
                     "RateLimit: redis needs the packages redis and pyrate-limiter: pip install 'lisn[redis]'"
                     f" ({absent})"
                 ) from None
+            self._shared = SharedWindow(limit, self._window, pause)
 
     async def take(self, queue: Queue, by: float) -> float | None:
         """Return when a request may be sent, None; or at once the seconds that it would have to wait, beyond `by`.

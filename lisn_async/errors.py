@@ -14,6 +14,7 @@ LisnError
 │       ├── RateLimitError 429       └── InternalServerError 5xx
 ├── BulkError                        .result
 ├── JournalError
+│   └── JournalInUseError            another run has it: later it may be free
 └── WebhookError
     ├── WebhookVerificationError     └── WebhookPayloadError
 
@@ -46,6 +47,7 @@ __all__ = [
     "IncompleteListError",
     "InternalServerError",
     "JournalError",
+    "JournalInUseError",
     "LisnError",
     "NotFoundError",
     "PermissionDeniedError",
@@ -173,7 +175,11 @@ class BulkError(LisnError):
 
 
 class JournalError(LisnError):
-    """The journal of a bulk job cannot be used: damaged, locked, or of another job."""
+    """The journal of a bulk job cannot be used: it is damaged, of another job, or cannot be opened or written."""
+
+
+class JournalInUseError(JournalError):
+    """Another run has the journal now. Once that has ended the same call goes on from there."""
 
 
 class WebhookError(LisnError):

@@ -14,6 +14,7 @@ LisnError
 │       ├── RateLimitError 429       └── InternalServerError 5xx
 ├── BulkError                        .result
 ├── JournalError
+│   └── JournalInUseError            another run has it: later it may be free
 └── WebhookError
     ├── WebhookVerificationError     └── WebhookPayloadError
 
@@ -40,6 +41,7 @@ from lisn_async.errors import (
     IncompleteListError,
     InternalServerError,
     JournalError,
+    JournalInUseError,
     LisnError,
     NotFoundError,
     PermissionDeniedError,
@@ -65,6 +67,7 @@ __all__ = [
     "IncompleteListError",
     "InternalServerError",
     "JournalError",
+    "JournalInUseError",
     "LisnError",
     "NotFoundError",
     "PermissionDeniedError",

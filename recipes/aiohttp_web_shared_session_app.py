@@ -21,7 +21,7 @@ async def clients(app: web.Application):
 
 
 async def create(request: web.Request) -> web.Response:
-    made = await request.app[LISN].assistants.create(**await request.json())
+    made = await request.app[LISN].assistants.create(await request.json())
     return web.json_response({"id": made.id})
 
 

@@ -17,14 +17,14 @@ from zlib import crc32
 
 from celery import Celery, group
 
-from lisn_sync import JournalError, Lisn, RateLimit
+from lisn_sync import JournalInUseError, Lisn, RateLimit
 
 app = Celery("celery_partitions", broker=os.environ["REDIS_URL"], backend=os.environ["REDIS_URL"])
 app.conf.update(task_acks_late=True, task_reject_on_worker_lost=True)
 lisn = Lisn(timeout=5, rate_limit=RateLimit(100, per_seconds=1, redis=os.environ["REDIS_URL"]))
 
 
-@app.task(autoretry_for=(JournalError,), default_retry_delay=5, max_retries=None)
+@app.task(autoretry_for=(JournalInUseError,), default_retry_delay=5, max_retries=None)
 def create_part(items, folder, of, part):
     specs = map(json.loads, Path(items).read_bytes().splitlines())
     mine = [spec for spec in specs if crc32(spec["name"].encode()) % of == part]

@@ -16,7 +16,7 @@ client = AsyncLisn()
 
 
 async def create(request):
-    return JsonResponse({"id": (await client.assistants.create(**json.loads(request.body))).id})
+    return JsonResponse({"id": (await client.assistants.create(json.loads(request.body))).id})
 
 
 # Yours stand in settings.py and urls.py.

@@ -25,4 +25,4 @@ app.add_middleware(CancelOnDisconnect)
 
 @app.post("/assistants")
 async def create(spec: dict):
-    return {"id": (await client.assistants.create(**spec)).id}
+    return {"id": (await client.assistants.create(spec)).id}

@@ -13,7 +13,7 @@ client = AsyncLisn()
 
 @post("/assistants")
 async def create(request: Request) -> dict[str, str]:
-    return {"id": (await client.assistants.create(**await request.json())).id}
+    return {"id": (await client.assistants.create(await request.json())).id}
 
 
 app = Litestar([create], lifespan=[client], middleware=[CancelOnDisconnect])

@@ -19,4 +19,4 @@ async def lisn():
 
 @app.post("/assistants")
 async def create():
-    return {"id": (await client.assistants.create(**await request.get_json())).id}
+    return {"id": (await client.assistants.create(await request.get_json())).id}

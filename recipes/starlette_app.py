@@ -23,7 +23,7 @@ async def lifespan(app):
 
 
 async def create(request):
-    return JSONResponse({"id": (await client.assistants.create(**await request.json())).id})
+    return JSONResponse({"id": (await client.assistants.create(await request.json())).id})
 
 
 routes = [Route("/assistants", create, methods=["POST"])]

@@ -122,28 +122,6 @@ class RedisServer:
         return said.decode().removesuffix("\r\n")
 
     @contextlib.contextmanager
-    def watched(self, key: str) -> Iterator[list[int]]:
-        """All permits that are given under a key in the block, by the clock of Redis in microseconds; read it after."""
-        given: list[int] = []
-        pushed = re.compile(rf'\[\d+ lua\] "LPUSH" "{re.escape(key)}" "(\d+)"'.encode())
-        with socket.socket(socket.AF_UNIX) as line:
-            line.connect(str(self._path))
-            line.sendall(b"MONITOR\r\n")
-            assert line.recv(5) == b"+OK\r\n"
-
-            def read() -> None:
-                with line.makefile("rb") as said:
-                    given.extend(int(found[1]) for found in map(pushed.search, said) if found)
-
-            reader = threading.Thread(target=read)
-            reader.start()
-            yield given
-            self.ask(
-                "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"
-            )  # the one who looks on is one of them
-            reader.join(WITHIN)
-
-    @contextlib.contextmanager
     def far_away(self, seconds: float) -> Iterator[str]:
         """The URL of this server behind a line on which everything takes so long, each way."""
         ends: set[asyncio.StreamWriter] = set()

@@ -18,7 +18,14 @@ from typing import Any
 
 import pytest
 
-from lisn_async import APIConnectionError, AssistantCreate, AsyncLisn, BulkProgress, JournalError
+from lisn_async import (
+    APIConnectionError,
+    AssistantCreate,
+    AsyncLisn,
+    BulkProgress,
+    JournalError,
+    JournalInUseError,
+)
 from lisn_async.bulk.ids import Ids
 from lisn_async.bulk.job import Job, creating
 from lisn_async.bulk.memory import STATES
@@ -199,7 +206,7 @@ async def test_another_item_at_the_same_place_is_refused(
 ) -> None:
     await client.assistants.create_many([spec(0), spec(1)], journal=tmp_path / "j")
     sandbox.seen.clear()
-    with pytest.raises(JournalError, match="item 1 is not the one"):
+    with pytest.raises(JournalError, JournalInUseError, match="item 1 is not the one"):
         await client.assistants.create_many([spec(0), spec(1, **change)], journal=tmp_path / "j")
     assert "create" not in [seen.operation for seen in sandbox.seen]
 
@@ -262,8 +269,9 @@ async def test_a_file_that_is_no_journal_is_left_as_it_is(
 
 
 async def test_a_journal_that_cannot_be_opened_says_why(client: AsyncLisn, tmp_path: Path) -> None:
-    with pytest.raises(JournalError, match="directory"):
+    with pytest.raises(JournalError, match="directory") as caught:
         await client.assistants.create_many([spec(0)], journal=tmp_path / "none" / "j")
+    assert not isinstance(caught.value, JournalInUseError)  # trying again later would not help
 
 
 async def test_two_runs_cannot_use_one_journal_at_the_same_time(
@@ -272,7 +280,7 @@ async def test_two_runs_cannot_use_one_journal_at_the_same_time(
     sandbox.faults = [Fault(do="hang", operation="create")]
     first = asyncio.create_task(client.assistants.create_many([spec(0)], journal=tmp_path / "j"))
     await sandbox.received(1, operation="create")
-    with pytest.raises(JournalError, match="in use"):
+    with pytest.raises(JournalInUseError, match="in use"):
         await client.assistants.create_many([spec(0)], journal=tmp_path / "j")
     first.cancel()
     await asyncio.gather(first, return_exceptions=True)

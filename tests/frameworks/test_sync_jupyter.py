@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import re
 import textwrap
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,7 @@ import pytest
 
 from lisn_async.sandbox import Sandbox
 
-from .conftest import ROOT, WITHIN, environment_for, needs
+from .conftest import ROOT, TRIES, WITHIN, Stopwatch, environment_for, needs
 
 if TYPE_CHECKING:
     from jupyter_client.blocking.client import BlockingKernelClient
@@ -22,9 +21,9 @@ if TYPE_CHECKING:
 
 pytestmark = needs("ipykernel", "jupyter_client", "psutil")
 
-PROMPTLY = 4.0
-"""Seconds from an interrupt to the end of the next cell: measured are 0.15, and 0.7 where `create_many` first gives
-the requests under way half a second."""
+PROMPTLY = 1.0
+"""Seconds from an interrupt to the end of the next cell: measured are 0.15. The quickest of several counts, for one may
+meet a machine that is busy."""
 
 MISHAPS_OF_OURS = re.compile(
     "lisn|aiohttp|Unclosed|never awaited|was destroyed|never retrieved|Exception ignored"
@@ -120,15 +119,18 @@ def test_an_interrupted_cell_cancels_its_request_and_the_next_cell_works(
     notebook: Notebook, lisn_sandbox: Sandbox
 ) -> None:
     notebook.run(f"import lisn_sync; client = lisn_sync.Lisn(); made = client.assistants.create({SPEC})")
-    lisn_sandbox.faults = [{"operation": "get", "do": "hang"}]
-    cell = notebook.begin("client.assistants.get(made.id)")
-    asyncio.run(lisn_sandbox.received(1, operation="get"))
-    began = time.monotonic()
-    notebook.manager.interrupt_kernel()
-    assert notebook.end_of(cell) == ("", "KeyboardInterrupt")
-    assert len(asyncio.run(lisn_sandbox.aborted(1, operation="get"))) == 1
-    notebook.run("assert client.assistants.get(made.id) == made")
-    assert time.monotonic() - began < PROMPTLY
+    took: list[float] = []
+    while len(took) < TRIES and min(took, default=PROMPTLY) >= PROMPTLY:
+        lisn_sandbox.faults = [{"operation": "get", "do": "hang"}]
+        cell = notebook.begin("client.assistants.get(made.id)")
+        asyncio.run(lisn_sandbox.received(1 + 2 * len(took), operation="get"))
+        with Stopwatch(notebook.manager.provisioner.pid) as watch:
+            notebook.manager.interrupt_kernel()
+            assert notebook.end_of(cell) == ("", "KeyboardInterrupt")
+            assert len(asyncio.run(lisn_sandbox.aborted(1 + len(took), operation="get"))) == 1 + len(took)
+            notebook.run("assert client.assistants.get(made.id) == made")
+        took.append(watch.seconds)
+    assert min(took) < PROMPTLY, took
 
 
 def test_an_interrupted_await_cancels_its_request_and_the_next_cell_works(
@@ -166,12 +168,10 @@ def test_an_interrupted_create_many_is_finished_by_running_its_cell_again(
     cell = notebook.begin(code)
     asyncio.run(lisn_sandbox.received(12, operation="create"))
     asyncio.run(lisn_sandbox.answered(8, operation="create"))
-    began = time.monotonic()
     notebook.manager.interrupt_kernel()
     assert notebook.end_of(cell) == ("", "KeyboardInterrupt")
     assert len(asyncio.run(lisn_sandbox.aborted(4, operation="create"))) == 4
     notebook.run("assert len(client.assistants.list()) == 10")
-    assert time.monotonic() - began < PROMPTLY
     assert notebook.run(code) == "20 0 0 0\n"
     assert sorted(one["name"] for one in lisn_sandbox.assistants()) == sorted(
         f"n{number}" for number in range(20)

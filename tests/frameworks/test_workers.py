@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 import contextlib
 import json
 import os
@@ -20,18 +21,20 @@ import pytest
 
 from lisn_sync import RateLimit, Sandbox
 from tests.fix_redis import RedisServer
-from tests.test_rate_limit import assert_kept
 
 from .conftest import MISHAPS, RECIPES, WITHIN, Program, Start, environment_for, needs
+from .fix_backends import Relay
+from .fix_permits import watched
 
 NEEDS_CELERY = needs("celery", "redis", "pyrate_limiter")
 PARTS, ITEMS = 4, 120
-SLOW: list[Any] = [{"do": "drip", "seconds": 0.3, "operation": "create", "times": None}]
+ANSWERED = 30
+"""Creates that are answered while a job is to be stuck: about as many as a partition has, so at most one is done."""
 STUCK: list[Any] = [
-    {"do": "hang", "when": "after", "operation": "create", "times": 8},
-    {"do": "hang", "when": "before", "operation": "create", "times": None},
+    {"do": "hang", "when": "after", "operation": "create", "skip": ANSWERED, "times": 8},
+    {"do": "hang", "when": "before", "operation": "create", "skip": ANSWERED, "times": None},
 ]
-"""Nothing is answered: eight are made all the same, the others not."""
+"""Of all others eight are made all the same."""
 
 
 @pytest.fixture
@@ -42,7 +45,7 @@ def box() -> Iterator[Sandbox]:
 
 def mishaps(log: str) -> list[str]:
     """What went wrong in a log, without what Celery says of itself, and what the test did to it."""
-    ours = re.compile(r"SecurityWarning|WorkerLostError|JournalError|Traceback|site-packages/celery/")
+    ours = re.compile(r"SecurityWarning|WorkerLostError|JournalInUseError|Traceback|site-packages/celery/")
     return [line for line in log.splitlines() if MISHAPS.search(line) and not ours.search(line)]
 
 
@@ -81,19 +84,39 @@ def children_of(pid: int) -> list[int]:
     return found
 
 
-def stuck(box: Sandbox, journals: Path, program: Program) -> dict[int, int]:
-    """Once each partition has made something, have them stuck with more: these, and the processes that have them."""
+def stuck(box: Sandbox, items: list[dict[str, Any]], journals: Path, program: Program) -> dict[int, int]:
+    """Once at least two partitions can go on no more: these, and the processes that have them.
+
+    One of the first kind comes first: it has made something.
+    """
+    found: dict[int, int] = {}
+
+    def are_stuck() -> bool:
+        found.clear()
+        found.update(dict(sorted(held(journals, program).items(), key=lambda one: -created(one[0]))))
+        for part in list(found):
+            if created(part) == sum(part_of(item) == part for item in items):
+                del found[part]  # what it still has to do, it can
+        hanging = sum(request.fault == "hang" for request in box.seen)
+        return hanging > 12 and len(found) > 1 and created(next(iter(found))) > 0
+
+    def created(part: int) -> int:
+        return (journals / f"{part}.journal").read_bytes().count(b'"created"')
+
+    wait_until(are_stuck, program)
+    return found
+
+
+def held(journals: Path, program: Program) -> dict[int, int]:
+    """The partitions whose journals are open, and the processes that have them."""
     files = [journals / f"{part}.journal" for part in range(PARTS)]
-    wait_until(lambda: all(file.exists() and b'"created"' in file.read_bytes() for file in files), program)
-    box.faults = STUCK
-    wait_until(lambda: sum(request.fault == "hang" for request in box.seen) > 12, program)
-    held = {}
+    found = {}
     for child in children_of(program.pid):
-        for descriptor in Path(f"/proc/{child}/fd").iterdir():
-            with contextlib.suppress(OSError):  # closed meanwhile
+        with contextlib.suppress(OSError):  # closed, or gone, meanwhile
+            for descriptor in Path(f"/proc/{child}/fd").iterdir():
                 if (opened := descriptor.readlink()) in files:
-                    held[files.index(opened)] = child
-    return held
+                    found[files.index(opened)] = child
+    return found
 
 
 def wait_until(is_so: Callable[[], bool], program: Program) -> None:
@@ -118,7 +141,7 @@ def test_a_recipe_for_workers_is_at_most_ten_lines(name: str) -> None:
 # --- Celery ---------------------------------------------------------------------------------------------
 
 
-def celery_worker(start: Start, app: str, box: Sandbox, redis: RedisServer, processes: int) -> Program:
+def celery_worker(start: Start, app: str, box: Any, redis: RedisServer, processes: int) -> Program:
     arguments = ("-m", "celery", "--app", app, "--workdir", str(RECIPES), "worker")
     options = ("--pool", "prefork", "--concurrency", str(processes), "--loglevel", "info")
     worker = start(*arguments, *options, box=box, REDIS_URL=redis.url)
@@ -127,6 +150,8 @@ def celery_worker(start: Start, app: str, box: Sandbox, redis: RedisServer, proc
 
 
 CALLS = """
+import signal
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
 from celery import group
 from celery_calls import create
 from lisn_sync import APIConnectionError, AuthenticationError, ValidationError
@@ -143,6 +168,7 @@ assert type(error) is APIConnectionError and error.outcome_unknown, repr(error)
 error = failure(name="", **fields)
 assert type(error) is ValidationError and list(error.fields) == ["name"], repr(error)
 print("made", create.delay(name="declined", **fields).get())
+signal.sigwait([signal.SIGUSR1])
 made = group(create.s(name=f"many {number}", **fields) for number in range(45))().get()
 assert len(set(made)) == 45
 print("done")
@@ -150,35 +176,63 @@ print("done")
 
 
 @NEEDS_CELERY
-def test_calls_of_celery_tasks_keep_one_limit_and_raise_what_was_raised(
+@pytest.mark.timeout(300)
+async def test_calls_of_celery_tasks_keep_one_limit_and_raise_what_was_raised(
     box: Sandbox, redis_port: RedisServer, start: Start
 ) -> None:
     box.faults = [401, {"do": "reset", "when": "after"}, *[{"status": 429, "retry_after": 0}] * 3]
-    worker = celery_worker(start, "celery_calls", box, redis_port, 3)
-    caller = start("-c", CALLS, box=box, REDIS_URL=redis_port.url)
-    assert caller.wait() == 0, caller.log + worker.log
-    names = [row["name"] for row in box.assistants()]
-    assert sorted(names) == sorted(["lost", "declined", *(f"many {number}" for number in range(45))])
-    assert len(set(re.findall(r"ForkPoolWorker-\d+", worker.log))) == 3, "all three worked"
-    assert_kept([request.received_at for request in box.seen], RateLimit(600, per_seconds=60, burst=20))
-    assert "Retry in" in worker.log
-    assert worker.stop()[0] == 0
-    assert mishaps(worker.log) == []
+    async with Relay(box).listening() as relay:
+        worker = await asyncio.to_thread(celery_worker, start, "celery_calls", relay, redis_port, 3)
+        caller = start("-c", CALLS, box=relay, REDIS_URL=redis_port.url)
+        await asyncio.to_thread(caller.wait_for, "^made")
+        # No reply before three are under way, for which it takes all three processes.
+        so_far = len(box.seen)
+        relay.gate.clear()
+        with watched(redis_port) as permits:
+            caller.process.send_signal(signal.SIGUSR1)
+            await asyncio.to_thread(box.received, so_far + 3)
+            relay.gate.set()
+            assert await asyncio.to_thread(caller.wait) == 0, caller.log + worker.log
+        permits.assert_kept(RateLimit(600, per_seconds=60, burst=20))
+        names = [row["name"] for row in box.assistants()]
+        assert sorted(names) == sorted(["lost", "declined", *(f"many {number}" for number in range(45))])
+        assert len(set(re.findall(r"ForkPoolWorker-\d+", worker.log))) == 3
+        assert "Retry in" in worker.log
+        assert (await asyncio.to_thread(worker.stop))[0] == 0
+        assert mishaps(worker.log) == []
 
 
 @NEEDS_CELERY
+@pytest.mark.timeout(300)
+def test_a_folder_that_does_not_exist_fails_at_once_and_is_named(
+    box: Sandbox, redis_port: RedisServer, start: Start, tmp_path: Path
+) -> None:
+    file, _ = items_in(tmp_path)
+    celery_worker(start, "celery_partitions", box, redis_port, 2)
+    job = start(
+        *(sys.executable, str(RECIPES / "celery_partitions.py"), str(file), str(tmp_path / "none")),
+        box=box,
+        REDIS_URL=redis_port.url,
+    )
+    assert job.wait() == 1
+    assert re.search(rf"JournalError: cannot open the journal {tmp_path}/none/\d\.journal", job.log), job.log
+    assert len(box.seen) == 0
+
+
+@NEEDS_CELERY
+@pytest.mark.timeout(300)
 def test_a_partition_whose_worker_is_killed_or_that_is_handed_out_twice_is_made_once(
     box: Sandbox, redis_port: RedisServer, start: Start, tmp_path: Path
 ) -> None:
     file, items = items_in(tmp_path)
-    box.faults = SLOW
+    box.faults = STUCK
     worker = celery_worker(start, "celery_partitions", box, redis_port, 5)
     job = start(
         *(sys.executable, str(RECIPES / "celery_partitions.py"), str(file), str(tmp_path)),
         box=box,
         REDIS_URL=redis_port.url,
     )
-    (_, killed), (twice, _), *_ = stuck(box, tmp_path, worker).items()
+    (_, killed), (twice, _), *_ = stuck(box, items, tmp_path, worker).items()
     again = start(
         "-c",
         f"from celery_partitions import create_part\n"
@@ -186,7 +240,7 @@ def test_a_partition_whose_worker_is_killed_or_that_is_handed_out_twice_is_made_
         box=box,
         REDIS_URL=redis_port.url,
     )
-    worker.wait_for(rf"Retry in .*JournalError.*{twice}\.journal is in use")
+    worker.wait_for(rf"Retry in .*JournalInUseError.*{twice}\.journal is in use")
     os.kill(killed, signal.SIGKILL)
     box.faults = []
     assert job.wait() == 0, job.log + worker.log
@@ -205,6 +259,7 @@ def test_a_partition_whose_worker_is_killed_or_that_is_handed_out_twice_is_made_
 # --- a process pool -------------------------------------------------------------------------------------
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.skipif(sys.platform != "linux", reason="finds the worker to be killed in /proc")
 def test_a_pool_whose_worker_is_killed_goes_on_elsewhere_and_makes_nothing_twice(
     box: Sandbox, start: Start, tmp_path: Path
@@ -213,10 +268,10 @@ def test_a_pool_whose_worker_is_killed_goes_on_elsewhere_and_makes_nothing_twice
     here, elsewhere, home = tmp_path / "here", tmp_path / "elsewhere", tmp_path / "home"
     here.mkdir()
     home.mkdir()
-    box.faults = SLOW
+    box.faults = STUCK
     recipe = str(RECIPES / "process_pool.py")
     first = start(sys.executable, recipe, str(file), str(here), box=box)
-    os.kill(next(iter(stuck(box, here, first).values())), signal.SIGKILL)
+    os.kill(next(iter(stuck(box, items, here, first).values())), signal.SIGKILL)
     assert first.wait() != 0
     box.faults = []
 

@@ -21,11 +21,19 @@ from lisn_async import sandbox as async_sandbox
 from lisn_async._permits import Queue
 from lisn_sync import Lisn, Sandbox
 from tests.fix_redis import RedisServer
-from tests.test_rate_limit import assert_kept
 
-from .conftest import MISHAPS, Start, needs
+from .conftest import MISHAPS, TRIES, Start, needs
+from .fix_permits import assert_none_came_early, watched
 
 pytestmark = needs("redis", "pyrate_limiter")
+
+PATIENCE = 30.0
+
+
+@pytest.fixture(autouse=True)
+def patient_with_redis(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Redis that a busy machine holds up is not taken for one that is gone, but where a test wants that."""
+    monkeypatch.setattr("lisn_async._shared_permits.PATIENCE", PATIENCE)
 
 
 @pytest.fixture
@@ -73,8 +81,10 @@ def microseconds(server: RedisServer) -> int:
 
 WORKER = """
 import asyncio, os, sys
+import lisn_async._shared_permits
 from lisn_async import AsyncLisn, RateLimit
 
+lisn_async._shared_permits.PATIENCE = 30
 requests, seconds, count = int(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3])
 
 async def main():
@@ -89,15 +99,13 @@ asyncio.run(main())
 
 
 def test_processes_keep_to_the_limit_jointly(box: Sandbox, redis_server: RedisServer, start: Start) -> None:
-    limit = RateLimit(20, 0.5)
-    with redis_server.watched("{lisn}:permits:20/0.5") as given:
+    with watched(redis_server) as permits:
         workers = [start("-c", WORKER, "20", "0.5", "25", box=box, REDIS=redis_server.url) for _ in range(3)]
         for worker in workers:
             assert worker.wait() == 0, worker.log
             assert not MISHAPS.search(worker.log), worker.log
-    assert len(given) >= len(box.seen) == 75  # what a slow worker did not take in time is void
-    assert min(late - early for early, late in zip(given, given[20:], strict=False)) >= 500_000
-    assert_kept([request.received_at for request in box.seen], limit)
+    assert len(permits.given) >= len(box.seen) == 75  # what a slow worker did not take in time is void
+    permits.assert_kept(RateLimit(20, 0.5))
     assert redis_server.connections() == 0
 
 
@@ -105,64 +113,64 @@ def test_a_pause_that_the_service_asks_one_worker_for_holds_all(
     box: Sandbox, redis_server: RedisServer, start: Start
 ) -> None:
     box.faults = [{"status": 429, "retry_after": 2, "skip": 60}]
-    workers = [start("-c", WORKER, "50", "1", "60", box=box, REDIS=redis_server.url) for _ in range(3)]
-    for worker in workers:
-        assert worker.wait() == 0, worker.log
+    with watched(redis_server) as permits:
+        workers = [start("-c", WORKER, "50", "1", "60", box=box, REDIS=redis_server.url) for _ in range(3)]
+        for worker in workers:
+            assert worker.wait() == 0, worker.log
+    ((began, ended),) = permits.pauses
+    assert ended - began == 2_000_000
+    in_time = range(began, ended - 5_000)  # it expires by a clock of milliseconds
+    assert not [when for when in permits.given if when in in_time], (
+        "nobody may send while the service wants silence"
+    )
     seen = sorted(box.seen, key=lambda request: request.received_at)
     (declined,) = [place for place, request in enumerate(seen) if request.status == 429]
-    began = seen[declined].received_at
-    after = [request for request in seen if request.received_at > began + 0.5]
-    assert after[0].received_at >= began + 2, "nobody sent while the service wanted silence"
-    assert len({request.headers["X-Worker"] for request in after}) > 1, "there were others to be held back"
+    others = {request.headers["X-Worker"] for request in seen[declined + 1 :]}
+    assert len(others) > 1, "there were others to be held back"
     assert len(seen) == 181
 
 
 # --- asking for many at once ----------------------------------------------------------------------------
 
 
-def assert_exact(given: list[int], limit: RateLimit) -> None:
-    """What Redis gave, in microseconds of its own clock, is what the limit says."""
-    for most, seconds in limit.rates:
-        assert len(given) > most
-        gaps = [late - early for early, late in zip(given, given[most:], strict=False)]
-        assert min(gaps) >= seconds * 1_000_000
-
-
 async def test_far_from_redis_the_rate_is_that_of_the_window(
     sandbox: async_sandbox.Sandbox, redis_server: RedisServer
 ) -> None:
     """140 ms there and back, and 40 a second: one at a time would be 7 a second."""
-    limit = RateLimit(20, 0.5)
-    with redis_server.far_away(0.07) as url, redis_server.watched("{lisn}:permits:20/0.5") as given:
-        async with client_of(sandbox, RateLimit(20, 0.5, redis=url)) as client:
-            await asyncio.gather(*(client.assistants.list() for _ in range(121)))
-    assert_exact(given, limit)
-    assert len(given) >= len(sandbox.seen) == 121
-    assert_kept([request.received_at for request in sandbox.seen], limit)
-    gaps = [late - early for early, late in zip(given, given[20:], strict=False)]
-    assert statistics.median(gaps) < 580_000, "with the way there and back in each window it would be 640,000"
-    assert redis_server.calls("eval") <= 40
+    gaps = []
+    for _ in range(TRIES):  # the machine may be far slower than the way
+        sandbox.seen.clear()
+        asked = redis_server.calls("eval")
+        with redis_server.far_away(0.07) as url, watched(redis_server) as permits:
+            async with client_of(sandbox, RateLimit(20, 0.5, redis=url)) as client:
+                await asyncio.gather(*(client.assistants.list() for _ in range(121)))
+        permits.assert_kept(RateLimit(20, 0.5))
+        given = permits.given
+        assert len(given) >= len(sandbox.seen) == 121
+        gaps.append(statistics.median(late - early for early, late in zip(given, given[20:], strict=False)))
+        if gaps[-1] < 580_000 and redis_server.calls("eval") - asked <= 40:
+            return
+    pytest.fail(f"with the way there and back in each window it would be 640,000: {gaps}")
 
 
 @pytest.mark.parametrize("limit", [RateLimit(10, 0.2), RateLimit(10, 0.3, burst=4), RateLimit(9, 0.3, 20)])
 async def test_however_many_ask_for_however_many_the_limit_is_kept(
     sandbox: async_sandbox.Sandbox, redis_server: RedisServer, limit: RateLimit
 ) -> None:
-    numbers = "+".join(f"{most}/{seconds:.12g}" for most, seconds in limit.rates)
     shared = attrs.evolve(limit, redis=redis_server.url)
-    with redis_server.watched(f"{{lisn}}:permits:{numbers}") as given:
+    with watched(redis_server) as permits:
         clients = [client_of(sandbox, shared, max_connections=many) for many in (1, 3, 30)]
         await asyncio.gather(*(client.assistants.list() for client in clients for _ in range(20)))
         for client in clients:
             await client.aclose()
-    assert len(given) >= len(sandbox.seen) == 60
-    assert_exact(given, limit)
+    assert len(permits.given) >= len(sandbox.seen) == 60
+    permits.assert_kept(limit)
 
 
 async def test_whoever_is_cancelled_while_redis_is_asked_leaves_the_answer_to_those_behind(
     sandbox: async_sandbox.Sandbox, redis_server: RedisServer
 ) -> None:
-    with redis_server.far_away(0.05) as url, redis_server.watched("{lisn}:permits:60/3600") as given:
+    with redis_server.far_away(0.05) as url, watched(redis_server) as permits:
         async with client_of(sandbox, RateLimit(60, 3600, redis=url), deadline=60) as client:
             await client.assistants.list()
             calls = [asyncio.create_task(client.assistants.list()) for _ in range(29)]
@@ -176,7 +184,7 @@ async def test_whoever_is_cancelled_while_redis_is_asked_leaves_the_answer_to_th
                 "the line on which he asked was not cut, this is that of the test"
             )
     assert len(sandbox.seen) >= 1 + 20
-    assert len(given) <= 60
+    assert len(permits.given) <= 60
 
 
 @pytest.mark.parametrize("moment", [0.0, 0.02, 0.07])
@@ -207,7 +215,7 @@ async def test_whoever_takes_all_leaves_their_share_to_those_who_wait(
     async with client_of(sandbox, limit) as greedy, client_of(sandbox, limit) as modest:
         first, second = (shared_window(client) for client in (greedy, modest))
         many, few = queue_of(100), queue_of(2)
-        with redis_server.watched("{lisn}:permits:20/0.3") as given:
+        with watched(redis_server) as permits:
             assert await first.take(many) is None
             told = await second.take(few)
             assert told is not None
@@ -215,7 +223,8 @@ async def test_whoever_takes_all_leaves_their_share_to_those_who_wait(
             while (told := await first.take(many)) is not None:
                 await asyncio.sleep(told.asks_again)
             assert await second.take(few) is None
-        assert given[20:] == [given[20]] * 10 + [given[-1]] * 2
+        later = permits.given[20:]
+        assert later == [later[0]] * 10 + [later[-1]] * 2
 
 
 async def test_permits_that_a_loop_did_not_take_in_time_are_void(
@@ -303,13 +312,13 @@ async def test_other_numbers_are_another_budget_and_the_same_pause(
         await one.assistants.list()
         for _ in range(2):
             await two.assistants.list()
-        async with client_of(sandbox, narrow, deadline=2, max_retries=0) as late:
+        async with client_of(sandbox, narrow, deadline=60, max_retries=0) as late:
             with pytest.raises(TimeoutError, match="rate limit of this client"):
                 await late.assistants.list()
         sandbox.faults = [{"status": 429, "retry_after": 30}]
         with pytest.raises(APIStatusError):
             await two.assistants.list()
-        async with client_of(sandbox, RateLimit(9, 9, redis=redis_server.url), deadline=2) as held:
+        async with client_of(sandbox, RateLimit(9, 9, redis=redis_server.url), deadline=20) as held:
             with pytest.raises(TimeoutError, match="too long"):
                 await held.assistants.list()
     assert len(sandbox.seen) == 4
@@ -335,7 +344,7 @@ async def test_without_redis_calls_go_on_and_it_is_said_once(
     assert "not shared" in said
     assert "redis.sock" in said
     assert "hunter2" not in said
-    assert_kept([request.received_at for request in sandbox.seen], limit, since)
+    assert_none_came_early([request.received_at for request in sandbox.seen], limit, since)
 
 
 @pytest.mark.parametrize("outage", [RedisServer.stop, RedisServer.hold_still])
@@ -344,6 +353,7 @@ async def test_redis_that_goes_and_comes_back_is_left_and_used_again(
     redis_server: RedisServer,
     quickly_forgiving: None,
     caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
     outage: Callable[[RedisServer], None],
 ) -> None:
     caplog.set_level(logging.INFO, "lisn")
@@ -351,7 +361,9 @@ async def test_redis_that_goes_and_comes_back_is_left_and_used_again(
     async with client_of(sandbox, limit) as client:
         await client.assistants.list()
         outage(redis_server)
+        monkeypatch.setattr("lisn_async._shared_permits.PATIENCE", 0.2)
         await asyncio.gather(*(client.assistants.list() for _ in range(20)))
+        monkeypatch.setattr("lisn_async._shared_permits.PATIENCE", PATIENCE)
         assert len(warnings_of(caplog.records)) == 1
         if outage is RedisServer.stop:
             redis_server.start()
@@ -383,16 +395,26 @@ def test_redis_that_is_started_anew_in_the_middle_costs_workers_no_call(
 
 
 async def test_a_loop_that_stood_still_does_not_take_redis_for_slow(
-    sandbox: async_sandbox.Sandbox, redis_server: RedisServer, caplog: pytest.LogCaptureFixture
+    sandbox: async_sandbox.Sandbox,
+    redis_server: RedisServer,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    async with client_of(sandbox, RateLimit(1000, 60, redis=redis_server.url)) as client:
-        await client.assistants.list()
-        redis_server.hold_still()
-        call = asyncio.create_task(client.assistants.list())
-        await asyncio.sleep(0.05)  # it has asked by now, or will ask when this loop stands still no longer
-        redis_server.go_on()
-        time.sleep(1.5)
-        await call
+    monkeypatch.setattr("lisn_async._shared_permits.PATIENCE", 0.4)
+    for _ in range(TRIES):  # in the one or other it may really be slow
+        caplog.clear()
+        async with client_of(sandbox, RateLimit(1000, 60, redis=redis_server.url)) as client:
+            await client.assistants.list()
+            redis_server.hold_still()
+            call = asyncio.create_task(client.assistants.list())
+            await asyncio.sleep(
+                0.05
+            )  # it has asked by now, or will ask when this loop stands still no longer
+            redis_server.go_on()
+            time.sleep(0.6)
+            await call
+        if warnings_of(caplog.records) == []:
+            break
     assert warnings_of(caplog.records) == []
     assert permits(redis_server, "{lisn}:permits:1000/60") >= 2
 
@@ -407,7 +429,7 @@ async def test_what_this_process_sent_counts_even_if_redis_knows_nothing_of_it(
         await client.assistants.list()
         forget(redis_server)
         await client.assistants.list()
-    assert_kept([request.received_at for request in sandbox.seen], limit, since)
+    assert_none_came_early([request.received_at for request in sandbox.seen], limit, since)
 
 
 async def test_scripts_that_redis_forgot_are_told_to_it_again(
@@ -492,7 +514,7 @@ async def test_a_redis_that_cannot_be_used_is_told_of_once_and_stops_no_call(
     (said,) = warnings_of(caplog.records)
     assert says in said
     assert "hunter" not in caplog.text
-    assert_kept([request.received_at for request in sandbox.seen], limit, since)
+    assert_none_came_early([request.received_at for request in sandbox.seen], limit, since)
 
 
 async def test_a_redis_that_is_full_still_counts(
@@ -558,10 +580,10 @@ async def test_permits_of_a_time_to_come_are_not_waited_for(
         redis_server.ask("LPUSH", "{lisn}:permits:3/0.4", str(in_an_hour))
     since = time.time()
     limit = RateLimit(3, 0.4, redis=redis_server.url)
-    async with client_of(sandbox, limit, deadline=20) as client:
+    async with client_of(sandbox, limit, deadline=60) as client:
         for _ in range(7):
             await client.assistants.list()
-    assert_kept([request.received_at for request in sandbox.seen], limit, since)
+    assert_none_came_early([request.received_at for request in sandbox.seen], limit, since)
 
 
 async def test_what_is_kept_in_redis_does_not_grow_and_vanishes(
@@ -597,9 +619,11 @@ def test_each_loop_has_its_connection_and_closes_it_with_the_client_or_with_itse
 
 FORKED = """
 import os, sys
+import lisn_async._shared_permits
 from lisn_async import RateLimit
 from lisn_sync import Lisn
 
+lisn_async._shared_permits.PATIENCE = 30
 client = Lisn(rate_limit=RateLimit(1000, 60, redis=os.environ["REDIS"]))
 client.assistants.list()
 children = []

@@ -25,7 +25,10 @@ from typing import Any
 
 import aiohttp
 
+import lisn_async._transport
 from lisn_async._transport import _live
+
+lisn_async._transport.KEEP_ALIVE = 0.3  # not two seconds: the tests wait until idle connections are gone
 
 
 def main(pipe: str, program: str, *arguments: str) -> None:
