@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import gzip
 import io
 import json
+import socket
 import subprocess
 import sys
 import time
@@ -337,6 +339,7 @@ async def test_what_was_still_to_come_ends_with_the_sandbox_at_once(tmp_path: Pa
 def test_a_loop_closed_in_the_middle_of_an_outage_warns_of_nothing() -> None:
     code = """
 import asyncio
+import contextlib
 from lisn_async.sandbox import Sandbox
 from tests.test_sandbox_faults import CREATE
 
@@ -366,3 +369,40 @@ asyncio.run(main())
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
     complaints = [line for line in done.stderr.splitlines() if not line.startswith("Executing <")]
     assert (done.returncode, complaints) == (0, [])
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+@pytest.mark.parametrize("turns", range(6))
+def test_a_connection_that_is_just_being_accepted_ends_with_the_sandbox(loop: str, turns: int) -> None:
+    """asyncio accepts in several turns of the loop. Left open, it would be a warning about a socket in some test."""
+
+    async def main() -> bytes:
+        async with Sandbox() as box:
+            peer = socket.create_connection(("127.0.0.1", port_of(box)))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+        with peer:
+            peer.settimeout(10)
+            return peer.recv(1)
+
+    factory = asyncio.new_event_loop if loop == "asyncio" else pytest.importorskip("uvloop").new_event_loop
+    with asyncio.Runner(loop_factory=factory) as runner, contextlib.suppress(ConnectionResetError):
+        assert runner.run(main()) == b""
+
+
+@pytest.mark.parametrize("turns", range(10))
+async def test_a_connection_that_is_just_being_accepted_ends_with_an_outage(
+    sandbox: Sandbox, turns: int
+) -> None:
+    reader, writer = await opened(sandbox)
+    sandbox.faults = [{"do": "refuse", "seconds": A_DAY}]
+    writer.write(LIST)
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    with contextlib.suppress(ConnectionRefusedError):  # it is too late
+        with socket.create_connection(("127.0.0.1", port_of(sandbox))) as peer:
+            peer.setblocking(False)
+            with contextlib.suppress(ConnectionResetError):
+                assert await asyncio.get_running_loop().sock_recv(peer, 1) == b""
+    with pytest.raises(ConnectionResetError):
+        await reader.read()
