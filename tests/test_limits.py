@@ -278,7 +278,7 @@ def test_a_reply_that_came_while_the_loop_stood_still_is_not_thrown_away(
 ) -> None:
     """A create whose reply is lost may exist, and nobody knows: worth a look before the time is called up."""
     monkeypatch.setattr("lisn_async._limits.MOMENT", 30.0)
-    asked, may_reply, replied = threading.Semaphore(0), threading.Event(), threading.Event()
+    asked, may_reply, replied = (threading.Semaphore(0) for _ in range(3))
     body = b'{"id":"ast_1","name":"n"}'
 
     def serve() -> None:
@@ -288,12 +288,12 @@ def test_a_reply_that_came_while_the_loop_stood_still_is_not_thrown_away(
                 if not connection.recv(65536):
                     return
                 asked.release()
-                may_reply.wait()
+                may_reply.acquire()
                 with contextlib.suppress(ConnectionError):
                     connection.sendall(
                         b"HTTP/1.1 201 Created\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
                     )
-                replied.set()
+                replied.release()
                 connection.recv(1)
 
     async def create(seconds: float) -> Assistant | None:
@@ -301,12 +301,12 @@ def test_a_reply_that_came_while_the_loop_stood_still_is_not_thrown_away(
         async with AsyncLisn("t", base_url=base_url, timeout=seconds, max_retries=0) as client:
             call = asyncio.create_task(client.assistants.create(**SALES))
             await asyncio.to_thread(asked.acquire)
-            if call.done():  # too slow a machine
+            is_too_slow = call.done()
+            may_reply.release()
+            replied.acquire()
+            if is_too_slow:  # this machine
                 call.exception()
-                may_reply.set()
                 return None
-            may_reply.set()
-            replied.wait()
             time.sleep(seconds + 2 * STALL)  # blocks the loop, on purpose
             return await call
 
