@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,7 +21,7 @@ from typing import Any
 import pytest
 
 from benchmarks.reliability._virtual import Clock
-from lisn_async import APIConnectionError, AssistantCreate, AsyncLisn, BulkProgress, JournalError
+from lisn_async import APIConnectionError, AssistantCreate, AsyncLisn, BulkProgress, BulkResult, JournalError
 from lisn_async.bulk.ids import Ids
 from lisn_async.bulk.job import Job, creating
 from lisn_async.bulk.memory import STATES
@@ -45,34 +46,37 @@ def lost(*, when: str, times: int = 1, skip: int = 0, do: str = "reset") -> Faul
     return Fault(do=do, when=when, operation="create", times=times, skip=skip)  # type: ignore[arg-type]
 
 
-def no_settling(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Nothing is waited for before a listing; the list holds for how many seconds it would have been."""
-    waits: list[float] = []
-
-    async def note(moment: float) -> None:
-        waits.append(moment - time.monotonic())
-
-    monkeypatch.setattr("lisn_async.bulk.settler._sleep_until", note)
-    return waits
-
-
 # --- ambiguous items, in memory --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("do", ["reset", "close", "cut", "hang"])
-@pytest.mark.parametrize("when", ["before", "after"])
-async def test_a_lost_reply_ends_in_one_assistant_and_its_own_id(
-    sandbox: Sandbox, do: str, when: str
-) -> None:
-    sandbox.faults = [lost(do=do, when=when, times=3, skip=2)]
-    async with AsyncLisn(sandbox.token, base_url=sandbox.base_url, timeout=0.3) as client:
-        result = await client.assistants.create_many([spec(n) for n in range(8)], settle=0)
-
+def assert_each_of_eight_is_there_with_its_own_id(sandbox: Sandbox, result: BulkResult) -> None:
     assert [outcome.status for outcome in result.outcomes] == ["created"] * 8
     assert names(sandbox) == {f"n{n}": 1 for n in range(8)}
     by_id = {row["id"]: row["name"] for row in sandbox.assistants()}
     assert [by_id[outcome.assistant.id] for outcome in result.outcomes] == [f"n{n}" for n in range(8)]
     assert result.surplus == []
+
+
+@pytest.mark.parametrize("do", ["reset", "close", "cut"])
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_a_lost_reply_ends_in_one_assistant_and_its_own_id(
+    sandbox: Sandbox, client: AsyncLisn, do: str, when: str
+) -> None:
+    sandbox.faults = [lost(do=do, when=when, times=3, skip=2)]
+    result = await client.assistants.create_many([spec(n) for n in range(8)], settle=0)
+    assert_each_of_eight_is_there_with_its_own_id(sandbox, result)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_a_reply_that_never_came_ends_in_one_assistant_and_its_own_id(
+    sandbox: Sandbox, client: AsyncLisn, time_passes: Callable[[float], None], when: str
+) -> None:
+    sandbox.faults = [lost(do="hang", when=when, times=3, skip=2)]
+    run = asyncio.create_task(client.assistants.create_many([spec(n) for n in range(8)], settle=0))
+    await sandbox.received(8, operation="create")
+    await sandbox.answered(5, operation="create")
+    time_passes(65)
+    assert_each_of_eight_is_there_with_its_own_id(sandbox, await run)
 
 
 async def test_equal_items_are_a_multiset_and_what_was_there_before_is_nobodys(
@@ -177,14 +181,13 @@ def test_a_listing_is_not_looked_at_before_its_time_where_timers_ring_early(
     [({"do": "reset"}, True), ({"status": 504}, True), ({"status": 524}, True), ({"status": 502}, False)],
 )
 async def test_the_wait_is_longer_where_the_service_may_still_be_at_work(
-    sandbox: Sandbox, client: AsyncLisn, monkeypatch: pytest.MonkeyPatch, what: Any, may_be_running: bool
+    sandbox: Sandbox, client: AsyncLisn, settling: list[float], what: Any, may_be_running: bool
 ) -> None:
-    waits = no_settling(monkeypatch)
     sandbox.faults = [{**what, "operation": "create", "when": "after"}]
     result = await client.assistants.create_many([spec(1)])
     assert len(result.created) == 1
     shortest, longest = (2, 62) if may_be_running else (0, 2)
-    assert shortest < max(waits) <= longest
+    assert shortest < max(settling) <= longest
 
 
 # --- the journal -----------------------------------------------------------------------------------------
