@@ -27,7 +27,6 @@ from lisn_async import (
     ConfigurationError,
     JournalError,
 )
-
 from lisn_async.bulk.content import values_of
 from lisn_async.bulk.journal import Journal, open_journal
 from lisn_async.bulk.likeness import likeness_of
