@@ -17,8 +17,10 @@ It is seen by loops of asyncio, not of uvloop, and by one in another thread when
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 
 import pytest
 
@@ -54,4 +56,18 @@ def settling(time_passes: Callable[[float], None], monkeypatch: pytest.MonkeyPat
         time_passes(waits[-1])
 
     monkeypatch.setattr("lisn_async.bulk.settler._sleep_until", put_on)
+    return waits
+
+
+@pytest.fixture
+def waiting(time_passes: Callable[[float], None], monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Where a call would wait before its next attempt, time passes; the list holds how many seconds."""
+    waits: list[float] = []
+
+    async def put_on(seconds: float) -> None:
+        waits.append(seconds)
+        time_passes(seconds)
+
+    # The name in that one module: aiohttp, too, calls asyncio.sleep, to let others run.
+    monkeypatch.setattr("lisn_async._calls.asyncio", SimpleNamespace(**{**vars(asyncio), "sleep": put_on}))
     return waits

@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def script(
-    code: str, *arguments: str, loop: str = "asyncio", seconds: float = 30, silent: bool = True
+    code: str, *arguments: str, loop: str = "asyncio", seconds: float = 60, silent: bool = True
 ) -> str:
     """What a program prints that must end with status 0 and, unless told otherwise, without a word on stderr."""
     if loop == "uvloop":
@@ -54,7 +54,7 @@ asked = []
 async def slow(request):
     seen["begun"] += 1
     try:
-        await asyncio.sleep(60)
+        await asyncio.sleep(600)
     except asyncio.CancelledError:
         seen["cancelled"] += 1
         raise
@@ -74,7 +74,7 @@ app.router.add_get("/seen", tell)
 
 async def main(certificate):
     global server
-    runner = web.AppRunner(app, handler_cancellation=True, keepalive_timeout=60)
+    runner = web.AppRunner(app, handler_cancellation=True, keepalive_timeout=600)
     await runner.setup()
     server = runner.server
     context = None
@@ -85,7 +85,7 @@ async def main(certificate):
     plain = web.TCPSite(runner, "127.0.0.1", 0)
     await plain.start()
     print(*(address[1] for address in runner.addresses), flush=True)
-    await asyncio.sleep(300)
+    await asyncio.Event().wait()
 
 asyncio.run(main(sys.argv[1]))
 """
@@ -103,13 +103,13 @@ class Server:
         self.url = f"{'https' if certificate else 'http'}://127.0.0.1:{port}"
 
     def seen(self) -> dict[str, Any]:
-        with urlopen(f"http://127.0.0.1:{self.plain}/seen", timeout=10) as reply:
+        with urlopen(f"http://127.0.0.1:{self.plain}/seen", timeout=60) as reply:
             found: dict[str, Any] = json.load(reply)
             return found
 
     def when(self, is_so: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
         """What was seen, as soon as it is so."""
-        until = time.monotonic() + 10
+        until = time.monotonic() + 60  # only a test that fails waits so long
         while not is_so(seen := self.seen()):
             assert time.monotonic() < until, seen
         return seen
