@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import ssl
 import subprocess
 import sys
@@ -15,6 +14,8 @@ from typing import Any
 from urllib.request import urlopen
 
 import pytest
+
+from tests.fix_cli import without_slowness
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -37,11 +38,6 @@ def script(
     errors = without_slowness(done.stderr) if silent else ""
     assert (done.returncode, errors) == (0, ""), done.stderr + done.stdout
     return done.stdout
-
-
-def without_slowness(errors: str) -> str:
-    """What asyncio's debug mode says when this machine is busy is no fault of the program."""
-    return "".join(line for line in errors.splitlines(True) if not re.match("Executing <.* took ", line))
 
 
 SERVER = """
