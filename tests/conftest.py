@@ -12,10 +12,15 @@ import pytest
 
 from lisn_async import AsyncLisn
 from lisn_async.sandbox import Sandbox
+from lisn_sync import Sandbox as SyncSandbox
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell starts what runs in the background deaf to Ctrl-C, and every process started by a test would inherit it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+for _waits in (Sandbox, SyncSandbox):
+    for _name in ("received", "answered", "aborted"):
+        getattr(_waits, _name).__kwdefaults__["within"] = 60.0  # only a test that fails waits so long
 
 pytest_plugins = [
     f"tests.fix_{name}" for name in ("canned", "cli", "clock", "redis", "surface", "sync", "wire", "tls")

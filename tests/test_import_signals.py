@@ -88,7 +88,9 @@ async def test_the_second_signal_ends_the_wait(sandbox: Sandbox, tmp_path: Path,
         await sandbox.received(4, operation="create")
         process.send_signal(number)
         await asyncio.sleep(0.05)  # two at once are one for the kernel
-        with contextlib.suppress(ProcessLookupError):  # where this machine stood still, the first one has ended it
+        with contextlib.suppress(
+            ProcessLookupError
+        ):  # where this machine stood still, the first one has ended it
             process.send_signal(number)
         out, err = await end_of(process)
     assert process.returncode == 130
