@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from collections.abc import AsyncIterator
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from lisn_async import AsyncLisn
 from lisn_async.sandbox import Sandbox
@@ -17,6 +19,16 @@ from lisn_sync import Sandbox as SyncSandbox
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell starts what runs in the background deaf to Ctrl-C, and every process started by a test would inherit it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# The same examples each time, however long one takes: no run may fail by chance. New ones are looked for by hand, with
+# LISN_TEST_DICE=1.
+settings.register_profile(
+    "lisn",
+    deadline=None,
+    derandomize=not os.environ.get("LISN_TEST_DICE"),
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("lisn")
 
 for _waits in (Sandbox, SyncSandbox):
     for _name in ("received", "answered", "aborted"):
