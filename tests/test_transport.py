@@ -539,7 +539,6 @@ async def test_an_error_while_writing_counts_as_written(
     assert (caught.value.attempts, caught.value.outcome_unknown) == (1, True)
 
 
-@pytest.mark.timeout(20)
 async def test_an_early_reply_to_a_large_body_does_not_hold_up_the_close(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
