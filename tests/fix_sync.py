@@ -63,7 +63,13 @@ async def tell(request):
     ports = [port for _, port in asked]
     return web.json_response({**seen, "asked": asked, "ports": ports, "open": len(server.connections) - 1})
 
+async def forget(request):
+    asked.clear()
+    seen.update(dict.fromkeys(seen, 0))
+    return web.Response()
+
 app = web.Application()
+app.router.add_get("/forget", forget)
 app.router.add_get("/v1/assistants/slow", slow)
 app.router.add_get("/v1/assistants/{id}", quick)
 app.router.add_get("/seen", tell)
@@ -103,6 +109,10 @@ class Server:
             found: dict[str, Any] = json.load(reply)
             return found
 
+    def forget(self) -> None:
+        """Whatever was seen."""
+        urlopen(f"http://127.0.0.1:{self.plain}/forget", timeout=60).close()
+
     def when(self, is_so: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
         """What was seen, as soon as it is so."""
         until = time.monotonic() + 60  # only a test that fails waits so long
@@ -117,11 +127,25 @@ class Server:
         self.process.stdout.close()
 
 
+@pytest.fixture(scope="session")
+def servers() -> Iterator[Callable[[str], Server]]:
+    """Gives the server with a certificate, or "" for none: started once, since that takes half a second."""
+    started: dict[str, Server] = {}
+
+    def one(certificate: str = "") -> Server:
+        if certificate not in started:
+            started[certificate] = Server(certificate)
+        started[certificate].forget()
+        return started[certificate]
+
+    yield one
+    for server in started.values():
+        server.stop()
+
+
 @pytest.fixture
-def server() -> Iterator[Server]:
-    server = Server()
-    yield server
-    server.stop()
+def server(servers: Callable[[str], Server]) -> Server:
+    return servers("")
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,7 @@ import threading
 import time
 import traceback
 import weakref
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from itertools import chain
 from pathlib import Path
 from types import ModuleType
@@ -1334,12 +1334,16 @@ print("done", flush=True)
 @pytest.mark.parametrize("transport", ["http", "https"])
 @pytest.mark.parametrize("way", ["calls", "only ends", "ends as a program", "in the middle of a call"])
 def test_after_a_fork_the_child_works_and_the_parent_keeps_its_connection(
-    request: pytest.FixtureRequest, transport: str, way: str, loop: str
+    request: pytest.FixtureRequest,
+    servers: Callable[[str], Server],
+    transport: str,
+    way: str,
+    loop: str,
 ) -> None:
     if loop == "uvloop":
         pytest.importorskip("uvloop")
     certificate = request.getfixturevalue("certificate") if transport == "https" else ""
-    server = Server(certificate)
+    server = servers(certificate)
     without = "import sys; sys.modules['uvloop'] = None\n" if loop == "asyncio" else ""
     command = [sys.executable, "-X", "dev", "-W", "error", "-c", without + FORK, server.url, certificate, way]
     pipe = subprocess.PIPE
@@ -1351,7 +1355,6 @@ def test_after_a_fork_the_child_works_and_the_parent_keeps_its_connection(
         finally:
             program.kill()
         seen = server.seen()
-        server.stop()
     assert (out, without_slowness(err), program.returncode) == ("done\n", "", 0)
     ports = seen["ports"]
     children = 0 if way == "only ends" else 2
