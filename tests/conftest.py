@@ -60,6 +60,12 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name.lower(), raising=False)
 
 
+@pytest.fixture(autouse=True)
+def lasting_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    """How long this machine stands still must not decide whether a connection is still there."""
+    monkeypatch.setattr("lisn_async._transport.KEEP_ALIVE", 600.0)
+
+
 @pytest.fixture
 async def sandbox() -> AsyncIterator[Sandbox]:
     async with Sandbox() as box:

@@ -667,7 +667,8 @@ async def test_after_a_fork_parent_and_child_both_work_and_the_parent_keeps_its_
         """
         import asyncio, gc, os, sys, warnings
         warnings.filterwarnings("ignore", category=DeprecationWarning)  # fork with threads, 3.12
-        from lisn_async import AsyncLisn
+        from lisn_async import AsyncLisn, _transport
+        _transport.KEEP_ALIVE = 600  # seconds for which the parent may wait for a child
         client = AsyncLisn(sys.argv[2], base_url=sys.argv[1])
         loop = asyncio.new_event_loop()
         def port():
