@@ -26,7 +26,7 @@ from tests.hostile.server import running
 from tests.hostile.table import CASES
 
 AT_ONCE = 12
-SHORT = 0.8
+SHORT = 0.4
 """Seconds that a call may take which meets a server that does not end."""
 LONG = 60.0
 MOST_CPU = 2.0
