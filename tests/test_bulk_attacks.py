@@ -395,10 +395,12 @@ async def test_a_journal_that_is_no_path_is_a_wrong_option(client: AsyncLisn) ->
 
 
 async def test_behind_a_gateway_that_gave_up_the_service_may_still_be_at_work(
-    sandbox: Sandbox, client: AsyncLisn, settling: list[float]
+    sandbox: Sandbox, client: AsyncLisn, settling: list[float], time_passes: Callable[[float], None]
 ) -> None:
     sandbox.faults = [Fault(do="status", status=504, when="late", delay=50, operation="create")]
     result = await client.assistants.create_many([spec(1)])
+    time_passes(50)
+    await sandbox.quiet()
     assert len(result.created) == 1
     assert names(sandbox) == {"n1": 1}
 
@@ -686,6 +688,7 @@ async def test_a_run_that_died_while_it_waited_is_given_as_long_as_one_that_stop
     run.cancel()
     await asyncio.gather(run, return_exceptions=True)
     result = await client.assistants.create_many([spec(1)], journal=tmp_path / "j")
+    time_passes(81)
     await sandbox.quiet()
     assert len(result.created) == 1
     assert names(sandbox) == {"n1": 1}
