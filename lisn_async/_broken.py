@@ -19,7 +19,8 @@ def broken(error: BaseException, seconds: float, *, unsent: bool, is_borrowed: b
     kind: Kind = "connection"
     why = f"the connection broke before a reply came ({_name(error)})"
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        happened, why = Happened.BARRED, "the server's certificate was refused"
+        why = f"the server's certificate was refused: {_verdict(error)}"
+        happened = Happened.BARRED
     elif isinstance(error, aiohttp.ClientHttpProxyError):
         happened = Happened.BARRED if error.status == 407 else Happened.UNSENT
         why = f"the proxy answered {error.status}"
@@ -58,6 +59,11 @@ def _cause(error: BaseException) -> BaseException | None:
         link.__traceback__ = None
         links += [one for one in (link.__cause__, link.__context__) if one and id(one) not in seen]
     return error
+
+
+def _verdict(error: aiohttp.ClientConnectorCertificateError) -> str:
+    """What OpenSSL has against it, in one of its fixed texts, perhaps with the name of the host."""
+    return getattr(error.certificate_error, "verify_message", "").rstrip(".") or "it does not say why"
 
 
 def _name(error: BaseException) -> str:

@@ -21,10 +21,11 @@ import attrs
 
 from . import errors
 from ._config import Settings
+from ._headers import NO_HEADERS
 from ._limits import is_being_cancelled
-from ._log import log_attempt, logger
-from ._middleware import APIRequest, CallNext, chain, with_tracing
-from ._passage import Passage
+from ._log import log_attempt, log_resend, logger
+from ._middleware import APIRequest, CallNext, Way, answered, chain, failed, passed_on, with_tracing
+from ._passage import Passage, Question
 from ._permits import Permits
 from ._request import Request
 from ._response import Broken, IncompleteList, RawResponse, Reply, status_error
@@ -50,8 +51,6 @@ if TYPE_CHECKING:
     from .rate_limit import RateLimit
 
 T = TypeVar("T")
-
-_NO_HEADERS: Mapping[str, str] = {}
 
 
 @attrs.define
@@ -98,18 +97,36 @@ class Calls:
 
     def call(self, request: Request[T]) -> Coroutine[Any, Any, RawResponse[T]]:
         """The result, after as many attempts as are provably safe. Raises `APIError`, and what a middleware raises."""
-        settings = self.settings
-        ends = math.inf if settings.deadline is None else time.monotonic() + settings.deadline
+        ends = self._ends()
         if (through := self._middleware()) is None:
-            return self._call(request, ends, _NO_HEADERS)
+            return self._call(request, ends)
         return through(self._shown(request, partial(self._call, request, ends)))
 
-    async def _call(self, request: Request[T], ends: float, headers: Mapping[str, str]) -> RawResponse[T]:
+    async def ask(self, request: Request[T]) -> T:
+        """As `call`, but what the service itself said, whatever a middleware makes of it."""
+        ends = self._ends()
+        if (through := self._middleware()) is None:
+            return (await self._call(request, ends)).parse()
+        question = Question(partial(self._call, request, ends))
+        return await question.go_through(through, self._shown(request, question.carry_out), request)
+
+    def _ends(self) -> float:
+        """When the deadline of a call that begins now is over."""
+        deadline = self.settings.deadline
+        return math.inf if deadline is None else time.monotonic() + deadline
+
+    async def _call(
+        self, request: Request[T], ends: float, shown: APIRequest | None = None
+    ) -> RawResponse[T]:
+        """As `call`, once it has passed through what saw it as `shown`."""
         settings = self.settings
+        headers = NO_HEADERS if shown is None else passed_on(shown)
         acted = False
         for number in itertools.count(1):
             tried = await self._attempt(request, headers, number=number, ends=ends, acted=acted)
             if tried.response is not None:
+                if shown is not None:
+                    answered(shown, tried.response)
                 return tried.response
             acted = acted or may_have_acted(tried.attempt)
             wait = wait_before_next(
@@ -122,11 +139,13 @@ class Calls:
             # A new token is no storm: it is sent once, and all that were under way with the old one need it.
             if wait is None or not (tried.attempt.token_renewed or self.traffic.budget.take()):
                 assert tried.error is not None
+                if shown is not None:
+                    failed(shown, tried.error)
                 try:
                     raise tried.error from tried.cause
                 finally:
                     del tried  # else the error keeps itself alive through the frame it was raised in
-            logger.info("%s %s: sent again in %.2f s", request.method, request.template, wait)
+            log_resend(request, tried.attempt, number, wait)
             await asyncio.sleep(wait)
         raise AssertionError("unreachable")
 
@@ -147,7 +166,7 @@ class Calls:
         """
         if (through := self._middleware()) is None:
             return await self._attempt(
-                request, _NO_HEADERS, number=number, sent_by=sent_by, about_to_send=about_to_send
+                request, NO_HEADERS, number=number, sent_by=sent_by, about_to_send=about_to_send
             )
         send = partial(self._attempt, request, number=number, sent_by=sent_by)
         passage = Passage(send, about_to_send)
@@ -163,16 +182,17 @@ class Calls:
     def _shown(
         self,
         request: Request[T],
-        carry_out: Callable[[Mapping[str, str]], Awaitable[RawResponse[T]]],
+        carry_out: Callable[[APIRequest], Coroutine[Any, Any, RawResponse[T]]],
         number: int = 1,
     ) -> APIRequest:
+        url = self.transport.url(request)
         return APIRequest(
             operation=request.operation,
             method=request.method,
-            url=self.transport.url(request),
+            url=url,
             url_template=request.template,
             attempt=number,
-            carry_out=carry_out,
+            way=Way(carry_out, url),
         )
 
     async def _attempt(

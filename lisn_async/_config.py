@@ -69,7 +69,7 @@ def settings(
     default_headers: Mapping[str, str] | None,
     proxy: str | None,
     ssl_context: ssl.SSLContext | None,
-    middleware: Sequence[Middleware],
+    middleware: Sequence[Middleware] | None,
     rate_limit: RateLimit | None,
     strict: bool,
     allow_insecure_http: bool,

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
+from typing import TypeVar
+
+import attrs
 
 from . import _response
 from ._request import COLLECTION, Request
@@ -20,6 +23,8 @@ from .models._rules import check_create, check_id, check_update
 ONE = COLLECTION + "/{id}"
 DUPLICATE = ONE + "/duplicate"
 LONGEST_LIST = 256 * 2**20
+
+G = TypeVar("G", AssistantCreate, AssistantUpdate)
 
 
 def list_all() -> Request[list[Assistant]]:
@@ -96,24 +101,35 @@ def duplicate(assistant_id: str) -> Request[Assistant]:
 
 
 def one_change(change: AssistantUpdate | None, fields: AssistantUpdate) -> AssistantUpdate:
-    """What `update` was given: a change, or the fields of one. Both at once is a `TypeError`."""
+    """What `update` was given: a change, or the fields of one. Both at once is a `TypeError`, save for `extra_body`."""
     if change is None:
         return fields
-    if fields != AssistantUpdate():
+    if fields != AssistantUpdate(extra_body=fields.extra_body):
         raise TypeError("update() takes a change or its fields, not both")
     if not isinstance(change, AssistantUpdate):
         what = f"must be an AssistantUpdate, not {kind_of(change)}"
         raise ValidationError(f"update not sent: the change {what}", {"change": what})
-    return change
+    return _with_more(change, fields.extra_body)
 
 
 def one_spec(spec: AssistantCreate | None, fields: AssistantCreate) -> AssistantCreate:
-    """What `create` was given: a spec, or the fields of one. Both at once is a `TypeError`."""
+    """What `create` was given: a spec, or the fields of one. Both at once is a `TypeError`, save for `extra_body`."""
     if spec is None:
         return fields
-    if fields != AssistantCreate():
+    if fields != AssistantCreate(extra_body=fields.extra_body):
         raise TypeError("create() takes a spec or its fields, not both")
-    return as_spec(spec)
+    return _with_more(as_spec(spec), fields.extra_body)
+
+
+def _with_more(given: G, extra_body: Mapping[str, object] | None) -> G:
+    """The same, with these fields in its body too; they count before its own. A wrong one is left to be refused."""
+    if extra_body is None:
+        return given
+    if given.extra_body is None or not isinstance(extra_body, Mapping):
+        return attrs.evolve(given, extra_body=extra_body)
+    if not isinstance(given.extra_body, Mapping):
+        return given
+    return attrs.evolve(given, extra_body={**given.extra_body, **extra_body})
 
 
 def as_spec(given: object) -> AssistantCreate:

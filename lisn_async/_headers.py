@@ -9,6 +9,7 @@ from ._secrets import Payload, Secret
 
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(r"[\t\x20-\x7e]*")
+NO_HEADERS: Mapping[str, str] = {}
 # These frame the message or carry the token; a second source for them can only do harm.
 _OURS = frozenset(
     ("authorization", "connection", "content-length", "content-type", "cookie", "host", "te")

@@ -32,7 +32,27 @@ class _OwnHandler(logging.StreamHandler):  # type: ignore[type-arg]  # generic i
 
 def log_attempt(request: Request[Any], attempt: Attempt, number: int, seconds: float) -> None:
     """One DEBUG line for one request that was sent or could not be."""
-    what = attempt.status or attempt.happened.name.lower()
     logger.debug(
-        "%s %s: %s in %.1f ms (attempt %d)", request.method, request.template, what, seconds * 1000, number
+        "%s %s: %s in %.1f ms (attempt %d)",
+        request.method,
+        request.template,
+        _what_came_of(attempt),
+        seconds * 1000,
+        number,
     )
+
+
+def log_resend(request: Request[Any], attempt: Attempt, number: int, wait: float) -> None:
+    """One INFO line for one request that is sent again after so many seconds, and why."""
+    logger.info(
+        "%s %s: %s (attempt %d), sent again in %.2f s",
+        request.method,
+        request.template,
+        _what_came_of(attempt),
+        number,
+        wait,
+    )
+
+
+def _what_came_of(attempt: Attempt) -> int | str:
+    return attempt.status or attempt.happened.name.lower()

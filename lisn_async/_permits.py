@@ -1,9 +1,11 @@
 """Whose turn it is to send, and when, where a client has a `RateLimit`.
 
-In each event loop requests queue for a lock, which asyncio hands on in the order they came; whoever is cancelled
-leaves the queue. The one that holds it sleeps until the window has room, so no more than one wakes up for each permit.
+In each event loop requests queue for their turn, which is handed on in the order they came; whoever is cancelled
+leaves the queue. The one whose turn it is sleeps until the window has room, so no more than one wakes up for each permit.
 The loops of other threads, each with one such request, meet in `Window`. A permit is stamped when it is given and
 never promised for later: whoever gives up leaves no gap, and a loop that stands still holds up nobody elsewhere.
+
+Only Redis is asked for all that wait here at once (`_shared_permits`).
 """
 
 from __future__ import annotations
@@ -13,61 +15,110 @@ import math
 import os
 import threading
 import time
-from collections import deque
-from typing import TYPE_CHECKING
-from weakref import WeakSet
+from collections import OrderedDict, deque
+from typing import TYPE_CHECKING, NamedTuple
+from weakref import WeakKeyDictionary, WeakSet
+
+from .errors import ConfigurationError
 
 if TYPE_CHECKING:
     from ._retry import Pause
-    from ._shared_permits import SharedWindow
-    from .rate_limit import RateLimit
+    from ._shared_permits import Link, SharedWindow
+    from .rate_limit import Rate, RateLimit
+
+
+LATE = 0.05
+"""Seconds after its moment for which something is left to a loop that was told to wait."""
+GRACE = 0.005
+"""Seconds that it has the first choice then."""
 
 
 class Queue:
-    """Those of one event loop that wait for a permit; it is the turn of the first."""
+    """Those of one event loop that wait for a permit; it is the turn of the first.
+
+    `asyncio.Lock` looks through all of them for each one that leaves.
+    """
 
     def __init__(self) -> None:
         self.waiting = 0
-        self._turn = asyncio.Lock()
+        self.link: Link | None = None
+        self._is_taken = False
+        self._behind: OrderedDict[asyncio.Future[bool], None] = OrderedDict()
 
     async def acquire(self, by: float) -> bool:
         """Wait for one's turn; False if it did not come by then."""
-        if by == math.inf or self.waiting == 1:
-            return await self._turn.acquire()
+        if not self._is_taken:
+            self._is_taken = True
+            return True
+        loop = asyncio.get_running_loop()
+        turn: asyncio.Future[bool] = loop.create_future()
+        self._behind[turn] = None
+        timer = None if by == math.inf else loop.call_later(by - time.monotonic(), _settle, turn, False)
         try:
-            async with asyncio.timeout(by - time.monotonic()):
-                return await self._turn.acquire()
-        except TimeoutError:
-            return False
+            return await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled() and turn.result():
+                self.release()
+            raise
+        finally:
+            self._behind.pop(turn, None)
+            if timer is not None:
+                timer.cancel()
 
     def release(self) -> None:
         """Let the next one have its turn."""
-        self._turn.release()
+        while self._behind:
+            turn, _ = self._behind.popitem(last=False)
+            if _settle(turn, True):
+                return
+        self._is_taken = False
+
+
+def _settle(turn: asyncio.Future[bool], is_theirs: bool) -> bool:
+    """Whether that was still open."""
+    if turn.done():
+        return False
+    turn.set_result(is_theirs)
+    return True
 
 
 class Window:
-    """When this process sent its last requests: at most `most` in any `seconds`. For any thread."""
+    """When this process sent its last requests: at most `most` in any `seconds` of each rate. For any thread."""
 
-    def __init__(self, most: int, seconds: float) -> None:
-        self.seconds = seconds
-        self._most = most
+    def __init__(self, rates: tuple[Rate, ...]) -> None:
+        self._rates = rates
+        self._at_once = min(most for most, _ in rates)
+        # By queue; those of loops that are gone go with them.
+        self._told: WeakKeyDictionary[Queue, float] = WeakKeyDictionary()
+        self._shares: WeakKeyDictionary[Queue, int] = WeakKeyDictionary()
         self._lock = threading.Lock()
-        self._sent: deque[float] = deque(maxlen=most)
+        self._sent: deque[float] = deque(maxlen=max(most for most, _ in rates))
         _live.add(self)
 
-    def take(self) -> float:
-        """Seconds until a request may be sent; 0.0 if now, and then it counts."""
+    def take(self, queue: Queue) -> float:
+        """Seconds until the first of a queue may be sent; 0.0 if now, and then it counts."""
         with self._lock:
             now = time.monotonic()
-            wait = self._wait(now, 0)
-            if not wait:
+            if wait := self._wait(now, 0):
+                self._told[queue] = now + wait
+            elif not (self._told and (wait := self._leaves_to_others(queue, now))):
                 self._sent.append(now)
             return wait
 
-    def note(self) -> None:
-        """Count a request that somebody else has let out."""
-        with self._lock:
-            self._sent.append(time.monotonic())
+    def _leaves_to_others(self, queue: Queue, now: float) -> float:
+        """Seconds to wait for whoever had its share, as long as other loops are about to take theirs.
+
+        All that were told to wait wake up at the same moment, and the first could take everything, each time.
+        """
+        self._told.pop(queue, None)
+        for other in [other for other, at in self._told.items() if at + LATE < now]:
+            del self._told[other]  # it stands still, or has nobody left
+        share = self._shares.get(queue, math.ceil(self._at_once / (len(self._told) + 1)))
+        if share and self._told:
+            self._shares[queue] = share - 1
+            return 0.0
+        self._shares.pop(queue, None)
+        return GRACE if self._told else 0.0
 
     def seconds_until(self, ahead: int) -> float:
         """Seconds until a request may be sent, at the earliest, if so many go first."""
@@ -75,15 +126,29 @@ class Window:
             return self._wait(time.monotonic(), ahead)
 
     def _wait(self, now: float, ahead: int) -> float:
-        rounds, ahead = divmod(ahead, self._most)
-        leaves_next = ahead - (self._most - len(self._sent))
-        wait = self._sent[leaves_next] + self.seconds - now if leaves_next >= 0 else 0.0
-        return max(0.0, wait) + rounds * self.seconds
+        sent, longest = self._sent, 0.0
+        for most, seconds in self._rates:
+            rounds, over = divmod(ahead, most) if ahead else (0, 0)
+            place = len(sent) - most + over  # of the one that has to leave the window first
+            wait = sent[place] + seconds - now if place >= 0 else 0.0
+            longest = max(longest, max(0.0, wait) + rounds * seconds)
+        return longest
 
     def begin_anew(self) -> None:
         """In a child: the lock may be held by a thread that is not here."""
         self._lock = threading.Lock()
         self._sent.clear()
+        self._told.clear()
+        self._shares.clear()
+
+
+class Wait(NamedTuple):
+    """What somebody who wants to send is told: not yet."""
+
+    seconds: float
+    """Until it can be sent, at the earliest."""
+    asks_again: float
+    """Seconds as well. Sooner, where the answer takes its time."""
 
 
 class Permits:
@@ -92,12 +157,17 @@ class Permits:
     def __init__(self, limit: RateLimit, pause: Pause) -> None:
         self._limit = limit
         self._pause = pause
-        self._window = Window(limit.most, limit.seconds)
+        self._window = Window(limit.rates)
         self._shared: SharedWindow | None = None
         if limit.redis is not None:
-            from ._shared_permits import SharedWindow  # pyrate-limiter and redis, for whoever has them
-
-            self._shared = SharedWindow(limit, self._window)
+            try:
+                from ._shared_permits import SharedWindow
+            except ImportError as absent:
+                raise ConfigurationError(
+                    "RateLimit: redis needs the packages redis and pyrate-limiter: pip install 'lisn[redis]'"
+                    f" ({absent})"
+                ) from None
+            self._shared = SharedWindow(limit, self._window, pause)
 
     async def take(self, queue: Queue, by: float) -> float | None:
         """Return when a request may be sent, None; or at once the seconds that it would have to wait, beyond `by`.
@@ -110,12 +180,12 @@ class Permits:
         queue.waiting += 1
         try:
             if not await queue.acquire(by):
-                return self._soonest(queue.waiting - 1)
+                return max(self._soonest(queue.waiting - 1), by - time.monotonic())
             try:
-                while wait := await self._seconds_to_wait():
-                    if time.monotonic() + wait >= by:
-                        return wait
-                    await asyncio.sleep(wait)
+                while (told := await self._ask(queue)) is not None:
+                    if time.monotonic() + told.seconds >= by:
+                        return told.seconds
+                    await asyncio.sleep(told.asks_again)
             finally:
                 queue.release()
         finally:
@@ -125,7 +195,7 @@ class Permits:
     def why(self, wait: float) -> str:
         """What to tell whoever cannot wait so long."""
         limit = self._limit
-        numbers = f"{limit.requests} in {limit.per_seconds:g} s"
+        numbers = f"{limit.requests} in {limit.per_seconds:.12g} s"
         if limit.burst is not None:
             numbers += f", at most {limit.burst} at once"
         return f"the rate limit of this client ({numbers}), or a pause, lets it out in {wait:.1f} s, which is too long"
@@ -140,12 +210,14 @@ class Permits:
         if self._shared is not None:
             await self._shared.aclose()
 
-    async def _seconds_to_wait(self) -> float:
-        """0.0 if a request may be sent, and then it counts."""
-        pause = self._pause.seconds_left(time.monotonic())
-        if pause or self._shared is None:
-            return pause or self._window.take()
-        return await self._shared.take()
+    async def _ask(self, queue: Queue) -> Wait | None:
+        """None if the first of a queue may be sent, and then it counts."""
+        wait = self._pause.seconds_left(time.monotonic())
+        if not wait:
+            if self._shared is not None:
+                return await self._shared.take(queue)
+            wait = self._window.take(queue)
+        return Wait(wait, wait) if wait else None
 
     def _soonest(self, ahead: int) -> float:
         """Seconds that it takes at least, as far as this process knows, if so many go first."""

@@ -61,6 +61,9 @@ class Caller(Protocol):
     def call(self, request: Request[T]) -> Coroutine[Any, Any, RawResponse[T]]:
         """The result, after as many attempts as are provably safe."""
 
+    async def ask(self, request: Request[T]) -> T:
+        """As `call`, but what the service itself said, whatever a middleware makes of it."""
+
     async def attempt(
         self,
         request: Request[T],

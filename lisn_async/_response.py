@@ -60,7 +60,7 @@ class Reply:
     @property
     def retry_after(self) -> float | None:
         """Seconds until the service wants to be asked again, if it said so."""
-        return parse_retry_after(self.headers.get("Retry-After"))
+        return parse_retry_after(self.headers.get("Retry-After"), self.headers.get("Date"))
 
 
 @attrs.frozen(kw_only=True)

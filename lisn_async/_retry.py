@@ -118,16 +118,28 @@ def backoff(resends: int, chance: float) -> float:
     return chance * min(BACKOFF_CAP, BACKOFF_BASE * 2.0 ** min(resends, 16))
 
 
-def parse_retry_after(value: str | None, now: Callable[[], float] = time) -> float | None:
-    """The seconds of a `Retry-After` header, given as a number or an HTTP date; None for garbage."""
+def parse_retry_after(
+    value: str | None, date: str | None = None, now: Callable[[], float] = time
+) -> float | None:
+    """The seconds of a `Retry-After` header, given as a number or an HTTP date; None for garbage.
+
+    `date` is what the reply says of its own time: its clock and ours may differ. Ours counts where it does not say.
+    """
     if value is None:
         return None
     text = value.strip()
     if _SECONDS.fullmatch(text):
         return float(text)
+    if (until := _moment(text)) is None:
+        return None
+    said = None if date is None else _moment(date)
+    return max(0.0, until - (now() if said is None else said))
+
+
+def _moment(date: str) -> float | None:
     try:
-        when = parsedate_to_datetime(text)
-        return max(0.0, when.replace(tzinfo=when.tzinfo or UTC).timestamp() - now())
+        when = parsedate_to_datetime(date)
+        return when.replace(tzinfo=when.tzinfo or UTC).timestamp()
     except (ValueError, TypeError, OverflowError, IndexError):
         return None
 

@@ -70,7 +70,12 @@ class SecretFunction:
 
 def kind_of(value: object) -> str:
     """The name of a value's type as its owner knows it, for messages."""
-    plain: dict[type, str] = {Secret: "str", SecretFields: "dict", SecretItems: "list"}
+    plain: dict[type, str] = {
+        Secret: "str",
+        SecretFields: "dict",
+        SecretItems: "list",
+        SecretFunction: "function",
+    }
     kind = type(value)
     return plain.get(kind, kind.__name__)
 

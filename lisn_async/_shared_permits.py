@@ -1,10 +1,9 @@
 """Permits that the clients of many processes share through Redis, and the pause that holds all of them.
 
-pyrate-limiter runs what decides: `SlidingLog`, one of its algorithms but for two things that many machines need. The
-time is that of Redis, read where it decides: whatever clock a client has, and however late it asks, none is let out
-too early. And beside the permits stands a key that exists for as long as the service asked for silence. (Its own log
-takes the time from the client, and does not count what has a later one: a client that was held up for 50 ms got
-permits that the others had used. Its GCRA lets `requests` and a burst of as many out in one window.)
+One question is for all that wait in a loop then, and is sent ahead of the moment when there will be room, by the time
+that the way there and back takes. So a Redis that is far away makes requests late, but not fewer. What the answer gives
+is for now: those who wait take it at once, in their order, and what they leave is void soon after. The question belongs
+to nobody: whoever is cancelled while it is under way leaves the answer to the next.
 
 Redis is a courtesy to the service, not a condition of the call: if it does not answer soon, this process goes by its
 own window, says so once, and asks again later.
@@ -16,128 +15,118 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import Awaitable, Callable
+from collections import deque
+from collections.abc import Awaitable, Callable, Collection
 from math import ceil
-from typing import TYPE_CHECKING, Any, NoReturn, cast
+from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 import attrs
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 
 from ._keepers import Keeper, close_all
+from ._limits import is_being_cancelled
 from ._log import logger
+from ._permits import Wait
 from ._secrets import without_secrets
+from ._sliding_log import Log
 from .errors import ConfigurationError
 from .rate_limit import RateLimit, without_password
 
-try:
-    from pyrate_limiter import Decision, Rate, RateItem, RedisStateStore, StateAlgorithm, StateBucket
-    from redis.asyncio import Redis
-    from redis.asyncio.retry import Retry
-    from redis.backoff import NoBackoff
-except ImportError as absent:
-    raise ConfigurationError(
-        f"RateLimit: redis needs the packages redis and pyrate-limiter: pip install 'lisn[redis]' ({absent})"
-    ) from None
-
 if TYPE_CHECKING:
-    from ._permits import Window
+    from ._permits import Queue, Window
+    from ._retry import Pause
 
-PATIENCE = 0.4
-"""Seconds that Redis has to answer."""
+PATIENCE = 1.0
+"""Seconds that Redis has to answer, first of all to be connected to: 200 ms away that takes half of it."""
+FRESH = 0.5
+"""Seconds for which permits are good that came for those who wait, and by which the answer may be late. Redis counts
+them from when it gave them: a loop that stood still would send them all while others send theirs."""
+MOST_AT_ONCE = 200
+"""More could not be sent before they are void."""
 STALL = 0.05
 """Seconds by which a timer may be late. Beyond that the loop was kept from its work by somebody else."""
 GRUDGE = 5.0
 """Seconds for which it is not asked after it did not."""
+TOO_SOON = 0.001
+"""Seconds by which a timer may ring too soon: uvloop's do."""
 SHORT_PAUSE = 0.5
 """Seconds that all wait when the service declines and does not say for how long."""
 
-EXTEND = "if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[1]) then redis.call('SET', KEYS[1], '', 'PX', ARGV[1]) end"
 
-
-TAKE = """
-local left = redis.call('PTTL', ARGV[7])
-if left > 0 then
-    return {0, left}
-end
-local time = redis.call('TIME')
-local now = time[1] * 1000000 + time[2]
-local most, window = tonumber(ARGV[5]), tonumber(ARGV[6])
-if redis.call('LLEN', KEYS[1]) >= most then
-    local wait = redis.call('LINDEX', KEYS[1], -1) + window - now
-    if wait > 0 and wait <= window then
-        return {0, math.ceil(wait / 1000)}
-    end
-end
-redis.call('LPUSH', KEYS[1], string.format('%.0f', now))
-redis.call('LTRIM', KEYS[1], 0, most - 1)
-redis.call('PEXPIRE', KEYS[1], ARGV[3])
-return {-1, 0}
-"""
-"""The last permits, the newest first, in microseconds. One of more than a window to come is of a clock that was put
-back since: it is not waited for. As pyrate-limiter has it, {-1, 0} is yes, and {0, n} come back in n milliseconds.
-"""
-
-
-class SlidingLog(StateAlgorithm):  # type: ignore[misc, unused-ignore]  # Any, where it is not installed
-    """At most so many in any window, and none while there is a pause."""
-
-    def __init__(self, most: int, seconds: float, pause_key: str) -> None:
-        self._arguments = [most, ceil(seconds * 1_000_000), pause_key]
-
-    def redis_script(self) -> str:
-        return TAKE
-
-    def redis_args(self, rates: list[Rate]) -> list[Any]:
-        return self._arguments
-
-    def initial(self, rates: list[Rate]) -> tuple[float, ...]:
-        raise NotImplementedError  # as the next: it runs in Redis only
-
-    def step(self, *_: object) -> NoReturn:
-        raise NotImplementedError
-
-
-@attrs.frozen
+@attrs.define
 class Link:
-    """The connection of one event loop."""
+    """The connection of one event loop, and what was said through it."""
 
     redis: Redis
-    bucket: StateBucket
+    log: Log
     keeper: Keeper
+    questions: set[asyncio.Task[float | None]]
+    """The one that waits for its answer, if there is one."""
+    is_closed: bool = False
+    """Those who still wait in its loop open no other."""
+    left: int = 0
+    """Permits that were given to those who wait in this loop, and that none of them has taken yet."""
+    stale_at: float = 0.0
+    """When they are no longer what Redis counted: a moment of the monotonic clock, as the next."""
+    opens_at: float = 0.0
+    """Before that there is no room for another."""
+    round_trips: deque[float] = attrs.field(factory=lambda: deque(maxlen=16))
+
+    @property
+    def lead(self) -> float:
+        """Seconds by which a question may be sent ahead, and be there no sooner than it is of use.
+
+        The way there and back, both of them: what an answer says of the time was so when it left.
+        """
+        return max(0.0, min(self.round_trips) - TOO_SOON) if self.round_trips else 0.0
 
 
 class SharedWindow:
     """The window of all clients with the same key and numbers, beside the one of this process."""
 
-    def __init__(self, limit: RateLimit, window: Window) -> None:
+    def __init__(self, limit: RateLimit, window: Window, pause: Pause) -> None:
         assert limit.redis is not None
         self._url = limit.redis
+        self._limit = limit
         self._window = window
-        self._pause_key = f"{{{limit.key}}}:pause"  # braces: a cluster keeps both in one place
-        # Others have other numbers, and so another list: a shorter one would not tell what a longer one must know.
-        self._permits_key = f"{{{limit.key}}}:permits:{limit.most}/{limit.seconds:g}"
-        self._algorithm = SlidingLog(limit.most, limit.seconds, self._pause_key)
-        self._lifetime = ceil(limit.seconds * 1000) + 60_000
+        self._pause = pause
         self._links: dict[asyncio.AbstractEventLoop, Link] = {}
         self._not_before = 0.0
         self._is_lost = False
         try:
-            self._connection()
+            pool: Any = self._connection().connection_pool
+            pool.make_connection()  # which knows what options there are, and opens nothing
         except Exception:  # noqa: BLE001 - it may quote any part of the URL
             raise ConfigurationError(
-                "RateLimit: redis is a URL with a port, a database or an option that is none"
+                "RateLimit: redis must be a URL with options that the package redis knows"
             ) from None
         _live.add(self)
 
-    async def take(self) -> float:
-        """Seconds until a request may be sent; 0.0 if now, and then it counts."""
-        if wait := self._window.seconds_until(0):
-            return wait  # what this process has sent is enough to know that
-        if (shared := await self._asked(self._ask)) is None:
-            return self._window.take()
-        if not shared:
-            self._window.note()
-        return shared
+    async def take(self, queue: Queue) -> Wait | None:
+        """None if the first of a queue may be sent, and then it counts."""
+        if queue.link is None:
+            queue.link = await self._link()
+        link = queue.link
+        while not link.is_closed:
+            if link.left and time.monotonic() < link.stale_at:
+                break
+            wait = max(link.opens_at - time.monotonic(), self._window.seconds_until(0))
+            if wait > link.lead and not self._is_shunned():
+                return Wait(wait, wait - link.lead)
+            if (pause := await self._answer(link, min(queue.waiting, MOST_AT_ONCE))) is None:
+                link.left, link.opens_at = 0, 0.0
+                break
+            if pause:
+                self._pause.extend(time.monotonic() + pause)
+                return Wait(pause, pause)
+        # Also where Redis let it out: it may have forgotten what was sent, or have answered sooner than the last time.
+        if wait := self._window.take(queue):
+            return Wait(wait, wait)
+        link.left = max(0, link.left - 1)
+        return None
 
     async def hold(self, seconds: float | None) -> None:
         """Have everybody wait so long; None if the service did not say how long."""
@@ -145,13 +134,30 @@ class SharedWindow:
         if milliseconds > 0:
             await self._asked(self._extend, milliseconds)
 
+    async def _answer(self, link: Link, wanted: int) -> float | None:
+        """As `_ask`; None if Redis says nothing. Whoever asked and was cancelled leaves the answer to the next one."""
+        question = next(iter(link.questions), None)
+        if question is None:
+            question = asyncio.create_task(self._asked(self._ask, link, wanted))
+            link.questions.add(question)
+            question.add_done_callback(link.questions.discard)
+        try:
+            return await asyncio.shield(question)
+        except asyncio.CancelledError:
+            if question.cancelled() and not is_being_cancelled():
+                return None  # the client is being closed, which whoever asks is told where it sends
+            raise
+
+    def _is_shunned(self) -> bool:
+        return time.monotonic() < self._not_before
+
     # --- asking Redis -----------------------------------------------------------------------------------
 
     async def _asked(self, ask: Callable[..., Awaitable[float]], *arguments: object) -> float | None:
         """What Redis says; None if it says nothing, which is told once and not tried again for a while."""
-        now = time.monotonic()
-        if now < self._not_before:
+        if self._is_shunned():
             return None
+        now = time.monotonic()
         if self._is_lost:
             self._not_before = now + GRUDGE  # one asks for all
         try:
@@ -178,14 +184,24 @@ class SharedWindow:
             logger.info("the rate limit is shared again: Redis at %s answers", without_password(self._url))
         return answer
 
-    async def _ask(self) -> float:
-        bucket = (await self._link()).bucket
-        decision = await cast("Awaitable[Decision]", bucket.put_decision(RateItem("permit", 0)))
-        return 0.0 if decision.allowed else max(1, decision.retry_after_ms or 0) / 1000
+    async def _ask(self, link: Link, wanted: int) -> float:
+        """The seconds of a pause; if there is none, `link` has what Redis says."""
+        asked_at = time.monotonic()
+        link.left = 0
+        answer = await link.log.take(wanted)
+        now = time.monotonic()
+        link.round_trips.append(now - asked_at)
+        if answer.is_pause:
+            return answer.seconds
+        link.left = answer.permits
+        if now - asked_at > min(link.round_trips) + FRESH:
+            link.left = min(link.left, 1)  # for whoever asked, so that it goes on all the same
+        link.stale_at, link.opens_at = now + FRESH, now + answer.seconds
+        return 0.0
 
     async def _extend(self, milliseconds: int) -> float:
         link = await self._link()
-        await link.redis.eval(EXTEND, 1, self._pause_key, milliseconds)
+        await link.log.pause(milliseconds)
         return 0.0
 
     # --- connections ------------------------------------------------------------------------------------
@@ -195,9 +211,8 @@ class SharedWindow:
         link = self._links.get(loop)
         if link is None:
             redis = self._connection()
-            store = RedisStateStore(redis, self._permits_key, self._lifetime)
-            rates = [Rate(1, 1)]  # the numbers are the algorithm's
-            link = Link(redis, StateBucket(rates, self._algorithm, store), _keep(redis))
+            questions: set[asyncio.Task[float | None]] = set()
+            link = Link(redis, Log(redis, self._limit), _keep(redis, questions), questions)
             await anext(link.keeper)  # does not suspend: no second one can be made meanwhile
             for ended in [other for other in list(self._links) if other.is_closed()]:
                 self._links.pop(ended, None)  # closed with its loop
@@ -215,6 +230,8 @@ class SharedWindow:
     def _shown(self, error: Exception) -> str:
         given = self._connection().connection_pool.connection_kwargs.get("password") or ""
         text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        if "unauthenticated" in text:  # it says that of the length of a command
+            text = "it wants a password"
         return str(without_secrets(text, [given] if given else []))
 
     def begin_anew(self) -> dict[asyncio.AbstractEventLoop, Link]:
@@ -226,16 +243,21 @@ class SharedWindow:
     async def aclose(self) -> None:
         """Close the connection of the running loop, and ask every other loop to close its own."""
         links, self._links = self._links, {}
+        for link in links.values():
+            link.is_closed = True
         await close_all({loop: link.keeper for loop, link in links.items()})
 
 
-async def _keep(redis: Redis) -> Keeper:
+async def _keep(redis: Redis, questions: Collection[asyncio.Task[float | None]]) -> Keeper:
     """Primed in a loop, it closes the connection at the latest when the loop ends (`shutdown_asyncgens`)."""
     try:
         yield
     finally:
         with contextlib.suppress(Exception):
             async with asyncio.timeout(PATIENCE):
+                for question in (asked := list(questions)):
+                    question.cancel()
+                await asyncio.gather(*asked, return_exceptions=True)
                 await redis.aclose()
 
 

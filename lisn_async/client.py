@@ -50,7 +50,7 @@ class AsyncLisn:
         default_headers: Mapping[str, str] | None = None,
         proxy: str | None = None,
         ssl_context: ssl.SSLContext | None = None,
-        middleware: Sequence[Middleware] = (),
+        middleware: Sequence[Middleware] | None = None,
         rate_limit: RateLimit | None = None,
         strict: bool = True,
         allow_insecure_http: bool = False,

@@ -5,13 +5,18 @@ Celery wants a port as well: then it has a free one. Skips where the program is 
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import re
 import shutil
 import signal
 import socket
 import subprocess
 import tempfile
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
@@ -23,8 +28,16 @@ WITHIN = 30.0
 class RedisServer:
     """A server that can be stopped, started again and held still."""
 
-    def __init__(self, folder: Path, password: str | None = None, *, has_port: bool = False) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        password: str | None = None,
+        *,
+        has_port: bool = False,
+        options: Sequence[str] = (),
+    ) -> None:
         self.port = 0
+        self._options = options
         self._has_port = has_port
         self._folder = folder
         self._path = folder / "redis.sock"
@@ -63,6 +76,7 @@ class RedisServer:
         options += ["--dir", str(self._folder), "--daemonize", "no"]
         if self._password is not None:
             options += ["--requirepass", self._password]
+        options += self._options
         self._process = subprocess.Popen(["redis-server", *options], stdout=subprocess.DEVNULL)
         until = time.monotonic() + WITHIN
         while not self._answers():
@@ -107,6 +121,76 @@ class RedisServer:
                 said += piece
         return said.decode().removesuffix("\r\n")
 
+    @contextlib.contextmanager
+    def watched(self, key: str) -> Iterator[list[int]]:
+        """All permits that are given under a key in the block, by the clock of Redis in microseconds; read it after."""
+        given: list[int] = []
+        pushed = re.compile(rf'\[\d+ lua\] "LPUSH" "{re.escape(key)}" "(\d+)"'.encode())
+        with socket.socket(socket.AF_UNIX) as line:
+            line.connect(str(self._path))
+            line.sendall(b"MONITOR\r\n")
+            assert line.recv(5) == b"+OK\r\n"
+
+            def read() -> None:
+                with line.makefile("rb") as said:
+                    given.extend(int(found[1]) for found in map(pushed.search, said) if found)
+
+            reader = threading.Thread(target=read)
+            reader.start()
+            yield given
+            self.ask(
+                "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"
+            )  # the one who looks on is one of them
+            reader.join(WITHIN)
+
+    @contextlib.contextmanager
+    def far_away(self, seconds: float) -> Iterator[str]:
+        """The URL of this server behind a line on which everything takes so long, each way."""
+        ends: set[asyncio.StreamWriter] = set()
+        began: Future[tuple[int, asyncio.AbstractEventLoop, asyncio.Event]] = Future()
+
+        async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            later = asyncio.get_running_loop().call_later
+            with contextlib.suppress(OSError):
+                while piece := await reader.read(65536):
+                    later(seconds, writer.write, piece)
+            later(seconds, writer.close)
+
+        async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            from_redis, to_redis = await asyncio.open_unix_connection(self._path)
+            ends.update((writer, to_redis))
+            await asyncio.gather(pump(reader, to_redis), pump(from_redis, writer))
+
+        async def serve() -> None:
+            is_over = asyncio.Event()
+            server = await asyncio.start_server(carry, "127.0.0.1")
+            began.set_result((server.sockets[0].getsockname()[1], asyncio.get_running_loop(), is_over))
+            await is_over.wait()
+            server.close()
+            for end in ends:
+                end.transport.abort()
+            await asyncio.gather(*asyncio.all_tasks() - {asyncio.current_task()}, return_exceptions=True)
+
+        line = threading.Thread(target=lambda: asyncio.run(serve()))
+        line.start()
+        port, loop, is_over = began.result(WITHIN)
+        try:
+            yield f"redis://127.0.0.1:{port}/0"
+        finally:
+            loop.call_soon_threadsafe(is_over.set)
+            line.join(WITHIN)
+
+    def calls(self, command: str) -> int:
+        """How often a command was run."""
+        found = re.search(rf"^cmdstat_{command}:calls=(\d+)", self.ask("INFO", "commandstats"), re.MULTILINE)
+        return int(found[1]) if found else 0
+
+    def opened(self) -> int:
+        """How many connections there were, the one that asks among them."""
+        found = re.search(r"total_connections_received:(\d+)", self.ask("INFO", "stats"))
+        assert found is not None
+        return int(found[1])
+
     def connections(self) -> int:
         """How many clients are connected, without whoever asks."""
         listed = self.ask("CLIENT", "LIST")
@@ -114,7 +198,7 @@ class RedisServer:
 
     def _answers(self) -> bool:
         try:
-            return self.ask("PING").endswith("PONG")
+            return self.ask("PING").endswith(("PONG", "Authentication required."))
         except OSError:
             return False
 

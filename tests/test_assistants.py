@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import attrs
 import orjson
 import pytest
@@ -204,6 +206,27 @@ async def test_strict_false_lets_new_providers_through_to_the_server(sandbox: Sa
 async def test_a_spec_and_fields_together_are_a_type_error(sandbox: Sandbox, client: AsyncLisn) -> None:
     with pytest.raises(TypeError, match="not both"):
         await client.assistants.create(AssistantCreate(**SALES), name="n")
+    assert sandbox.seen == []
+
+
+async def test_a_spec_may_be_named_and_take_more_fields_with_it(sandbox: Sandbox, client: AsyncLisn) -> None:
+    spec = AssistantCreate(**SALES, extra_body={"team": "north", "tier": 1})
+    await client.assistants.create(spec=spec, extra_body={"tier": 2})
+    raw = await client.assistants.with_raw_response.create(AssistantCreate(**SALES), extra_body={"tier": 2})
+    await client.assistants.update(raw.parse().id, AssistantUpdate(name="n"), extra_body={"tier": 3})
+    named, plain, change = [orjson.loads(request.body) for request in sandbox.seen]
+    assert named == {**SALES, "team": "north", "tier": 2}
+    assert plain == {**SALES, "tier": 2}
+    assert change == {"name": "n", "tier": 3}
+    assert spec.extra_body == {"team": "north", "tier": 1}
+
+
+@pytest.mark.parametrize("own", [{"tier": 1}, None, ["tier"]])
+async def test_a_wrong_extra_body_beside_a_spec_is_refused(
+    sandbox: Sandbox, client: AsyncLisn, own: Any
+) -> None:
+    with pytest.raises(ValidationError, match="extra_body"):
+        await client.assistants.create(AssistantCreate(**SALES, extra_body=own), extra_body=["tier"])
     assert sandbox.seen == []
 
 

@@ -46,7 +46,7 @@ def test_the_clients_signature_is_the_contracts() -> None:
         " deadline: 'float | None' = None, max_retries: 'int' = 2, max_connections: 'int' = 100,"
         " session: 'aiohttp.ClientSession | None' = None,"
         " default_headers: 'Mapping[str, str] | None' = None, proxy: 'str | None' = None,"
-        " ssl_context: 'ssl.SSLContext | None' = None, middleware: 'Sequence[Middleware]' = (),"
+        " ssl_context: 'ssl.SSLContext | None' = None, middleware: 'Sequence[Middleware] | None' = None,"
         " rate_limit: 'RateLimit | None' = None, strict: 'bool' = True,"
         " allow_insecure_http: 'bool' = False)"
     )

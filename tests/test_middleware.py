@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import copy
+import functools
 import gc
 import logging
 import weakref
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 
 import lisn_sync
 from lisn_async import (
     APIConnectionError,
+    APIError,
     APIRequest,
     AsyncLisn,
     BulkError,
@@ -23,11 +27,13 @@ from lisn_async import (
     InternalServerError,
     LisnError,
     NotFoundError,
+    PermissionDeniedError,
     RawResponse,
 )
 from lisn_async.sandbox import Sandbox
 from lisn_sync._loop import home
 from tests.conftest import SALES
+from tests.fix_sync import script
 
 SPEC = {"name": "n", "type": "text", "llm_provider": "grok", "system_prompt": "p"}
 
@@ -232,6 +238,35 @@ async def test_two_that_are_eager_at_the_same_time_send_once(sandbox: Sandbox) -
     assert len(sandbox.seen) == 1
 
 
+COPIES: dict[str, Any] = {
+    "copy": copy.copy,
+    "deepcopy": copy.deepcopy,
+    "evolve": lambda request: attrs.evolve(request, headers={"X-Copy": "yes"}),
+}
+
+
+@pytest.mark.parametrize("how", COPIES)
+@pytest.mark.parametrize("bulk", [False, True])
+async def test_a_copy_of_the_request_sends_nothing_a_second_time(
+    sandbox: Sandbox, how: str, bulk: bool
+) -> None:
+    async def eager(request: APIRequest, call_next: CallNext) -> RawResponse[Any]:
+        response = await call_next(COPIES[how](request))
+        if request.operation != "assistants.create":
+            return response
+        return await call_next(request)
+
+    async with client_of(sandbox, eager) as client:
+        if bulk:  # what the service said counts
+            result = await client.assistants.create_many([SPEC])
+            assert [outcome.status for outcome in result.outcomes] == ["created"]
+        else:
+            with pytest.raises(RuntimeError, match="call_next may be called once"):
+                await client.assistants.create(**SALES)
+    assert len(sandbox.assistants()) == 1
+    assert sandbox.seen[-1].headers.get("X-Copy") == ("yes" if how == "evolve" else None)
+
+
 async def test_one_that_returns_something_else_is_named(sandbox: Sandbox) -> None:
     async def forgets(request: APIRequest, call_next: CallNext) -> None:
         await call_next(request)
@@ -247,18 +282,76 @@ async def test_one_that_returns_something_else_is_named(sandbox: Sandbox) -> Non
             await client.assistants.list()
 
 
+async def test_a_wrapper_that_looks_like_a_coroutine_function_and_is_none_is_named(sandbox: Sandbox) -> None:
+    async def good(request: APIRequest, call_next: CallNext) -> RawResponse[Any]:
+        return await call_next(request)
+
+    @functools.wraps(good)
+    def forgets_to_return(*args: Any) -> None: ...
+
+    async with client_of(sandbox, forgets_to_return) as client:
+        with pytest.raises(TypeError, match="good must be an `async def`, it gave NoneType"):
+            await client.assistants.create(**SALES)
+    assert sandbox.seen == []
+
+
+@pytest.mark.parametrize("headers", [[("X-A", "hidden")], "X-A: hidden", {"X-A"}])
+async def test_headers_that_are_no_dict_are_refused_before_anything_is_sent_and_not_shown(
+    sandbox: Sandbox, headers: Any
+) -> None:
+    shown: list[str] = []
+
+    async def replaces(request: APIRequest, call_next: CallNext) -> RawResponse[Any]:
+        request.headers = headers
+        shown.append(repr(request))
+        return await call_next(request)
+
+    async with client_of(sandbox, replaces) as client:
+        with pytest.raises(ConfigurationError, match=r"request\.headers must be a dict of strings"):
+            await client.assistants.create(**SALES)
+    assert sandbox.seen == []
+    assert "hidden" not in shown[0]
+
+
 def plain(request: APIRequest, call_next: CallNext) -> None: ...
 
 
-@pytest.mark.parametrize("given", [plain, [plain], [print], ["x"], "abc", {plain}, None, [None]])
+async def generator(request: APIRequest, call_next: CallNext) -> Any:
+    yield await call_next(request)
+
+
+class Plain:
+    def __call__(self, request: APIRequest, call_next: CallNext) -> Any:
+        return call_next(request)
+
+
+class Fine:
+    async def __call__(self, request: APIRequest, call_next: CallNext) -> RawResponse[Any]:
+        return await call_next(request)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        plain,
+        [plain],
+        [print],
+        ["x"],
+        "abc",
+        {plain},
+        [None],
+        [generator],
+        [Plain()],
+        [Fine],
+        [[Fine()]],
+    ],
+)
 def test_what_is_no_list_of_coroutine_functions_is_refused_when_the_client_is_made(given: Any) -> None:
     with pytest.raises(ConfigurationError, match="middleware"):
         AsyncLisn("t", middleware=given)
 
 
 async def test_objects_and_wrapped_functions_may_be_middleware(sandbox: Sandbox) -> None:
-    import functools
-
     class Counting:
         calls = 0
 
@@ -296,6 +389,108 @@ async def test_a_cancelled_call_cancels_what_waits_in_it(sandbox: Sandbox) -> No
         with pytest.raises(asyncio.CancelledError):
             await call
     assert ended == [asyncio.CancelledError]
+
+
+async def test_one_that_keeps_a_cancellation_to_itself_answers_and_holds_nothing_up(sandbox: Sandbox) -> None:
+    async def swallows(request: APIRequest, call_next: CallNext) -> RawResponse[Any]:
+        try:
+            return await call_next(request)
+        except asyncio.CancelledError:
+            return RawResponse(status_code=200, headers={}, attempts=1, result=["mine"])
+
+    sandbox.faults = ["hang"]
+    async with client_of(sandbox, swallows, max_connections=1) as client:
+        call = asyncio.ensure_future(client.assistants.list())
+        await sandbox.received(1)
+        call.cancel()
+        assert await call == ["mine"]
+        assert await client.assistants.list() == []
+
+
+class EndOfAll(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt, GeneratorExit, EndOfAll])
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_what_ends_a_program_passes_as_it_is_and_the_next_call_works(
+    sandbox: Sandbox, error: type[BaseException], when: str
+) -> None:
+    async def ends(request: APIRequest, call_next: CallNext) -> RawResponse[Any]:
+        if request.method == "POST" and when == "before":
+            raise error
+        response = await call_next(request)
+        if request.method == "POST":
+            raise error
+        return response
+
+    async with client_of(sandbox, ends, max_connections=1) as client:
+        with pytest.raises(error):
+            await client.assistants.create(**SALES)
+        assert len(await client.assistants.list()) == (when == "after")
+
+
+async def test_what_it_makes_of_a_response_is_what_the_caller_gets(sandbox: Sandbox) -> None:
+    async def changes(request: APIRequest, call_next: CallNext) -> RawResponse[Any]:
+        response = await call_next(request)
+        return attrs.evolve(response, status_code=299, result=attrs.evolve(response.parse(), name="changed"))
+
+    async with client_of(sandbox, changes) as client:
+        raw = await client.assistants.with_raw_response.create(**SALES)
+    assert (raw.status_code, raw.parse().name) == (299, "changed")
+    assert [row["name"] for row in sandbox.assistants()] == [SALES["name"]]
+
+
+async def test_one_object_may_serve_many_clients_loops_and_threads(sandbox: Sandbox) -> None:
+    class Counting:
+        def __init__(self) -> None:
+            self.seen: list[str] = []
+
+        async def __call__(self, request: APIRequest, call_next: CallNext) -> RawResponse[Any]:
+            await asyncio.sleep(0)
+            self.seen.append(request.operation)
+            return await call_next(request)
+
+    counting = Counting()
+
+    def blocking() -> None:
+        url = sandbox.base_url
+        with lisn_sync.Lisn(sandbox.token, base_url=url, middleware=[counting]) as lisn:
+            for _ in range(5):
+                lisn.assistants.list()
+
+    async def elsewhere() -> None:
+        async with client_of(sandbox, counting) as client:
+            await asyncio.gather(*(client.assistants.list() for _ in range(5)))
+
+    await asyncio.gather(
+        *(elsewhere() for _ in range(2)),
+        *(asyncio.to_thread(blocking) for _ in range(2)),
+        *(asyncio.to_thread(asyncio.run, elsewhere()) for _ in range(2)),
+    )
+    assert counting.seen == ["assistants.list"] * 30
+    assert len(sandbox.seen) == 30
+
+
+@pytest.mark.parametrize("fault", ["404", "reset"])
+def test_an_error_shows_the_callers_line_its_own_and_at_most_five_of_ours(fault: str) -> None:
+    # In a process of its own: OpenTelemetry adds a frame where another test loaded it.
+    script("""
+        import sys, traceback, lisn_sync
+        async def look(request, call_next):
+            return await call_next(request)
+        with lisn_sync.Sandbox() as box, lisn_sync.Lisn(
+            box.token, base_url=box.base_url, max_retries=0, middleware=[look]
+        ) as client:
+            box.faults = [int(sys.argv[1]) if sys.argv[1].isdigit() else sys.argv[1]]
+            try:
+                client.assistants.get("ast_x")
+            except lisn_sync.APIError as error:
+                names = [frame.name for frame in traceback.extract_tb(error.__traceback__)]
+                assert names == ["<module>", "get", "run", "get", "pass_through", "look", "_call"], names
+            else:
+                raise AssertionError
+    """, fault)  # fmt: skip
 
 
 async def test_copies_of_a_client_have_it_too_and_it_may_use_another_client(sandbox: Sandbox) -> None:
@@ -374,6 +569,26 @@ async def test_an_item_that_it_refuses_failed_and_was_not_sent_and_the_others_go
     assert sorted(row["name"] for row in sandbox.assistants()) == ["0", "1", "2"]
 
 
+@pytest.mark.parametrize("error", [ConfigurationError("mine"), StopIteration(), StopAsyncIteration()])
+async def test_whatever_kind_of_error_it_refuses_items_with_ends_no_run(
+    sandbox: Sandbox, error: Exception
+) -> None:
+    async def refuse(request: APIRequest, call_next: CallNext) -> RawResponse[Any]:
+        if request.operation == "assistants.create" and not sandbox.assistants():
+            await sandbox_with_one()
+            raise error
+        return await call_next(request)
+
+    async def sandbox_with_one() -> None:
+        async with AsyncLisn(sandbox.token, base_url=sandbox.base_url) as other:
+            await other.assistants.create(**{**SALES, "name": "not of the run"})
+
+    async with client_of(sandbox, refuse) as client:
+        each = client.assistants.create_each([SPEC] * 3, max_concurrency=1)
+        statuses = [outcome.status async for outcome in each]
+    assert statuses == ["failed", "created", "created"]
+
+
 async def test_what_ends_a_run_ends_it_and_is_no_item_that_was_refused(
     sandbox: Sandbox, tmp_path: Path
 ) -> None:
@@ -406,7 +621,7 @@ async def test_what_the_service_said_of_an_item_counts_whatever_a_middleware_mak
             result = await client.assistants.create_many([SPEC, SPEC])
     assert [outcome.status for outcome in result.outcomes] == ["created", "created"]
     assert len(sandbox.assistants()) == 2
-    assert "a middleware failed after the reply: ValueError('a bug of mine')" in caplog.text
+    assert "a middleware failed after it was sent: ValueError('a bug of mine')" in caplog.text
 
 
 async def test_an_item_whose_reply_was_lost_is_settled_although_a_middleware_made_something_up(
@@ -423,6 +638,70 @@ async def test_an_item_whose_reply_was_lost_is_settled_although_a_middleware_mad
         result = await client.assistants.create_many([SPEC, SPEC], settle=0.01)
     assert len(result.created) == 2
     assert len(sandbox.assistants()) == 2
+
+
+def keeping() -> Any:
+    kept: dict[str, RawResponse[Any]] = {}
+
+    async def keeps(request: APIRequest, call_next: CallNext) -> RawResponse[Any]:
+        if request.method == "GET" and request.url in kept:
+            return kept[request.url]
+        response = await call_next(request)
+        kept[request.url] = response
+        return response
+
+    return keeps
+
+
+async def falls_back(request: APIRequest, call_next: CallNext) -> RawResponse[Any]:
+    try:
+        return await call_next(request)
+    except LisnError:
+        return RawResponse(status_code=200, headers={}, attempts=1, result=[])
+
+
+async def filters(request: APIRequest, call_next: CallNext) -> RawResponse[Any]:
+    response = await call_next(request)
+    if request.operation == "assistants.list":
+        response.parse()[:] = []
+    return response
+
+
+async def says_not_found(request: APIRequest, call_next: CallNext) -> RawResponse[Any]:
+    response = await call_next(request)
+    if request.operation == "assistants.list":
+        raise NotFoundError("mine", "GET", "", 1, False, 404, None, {})
+    return response
+
+
+@pytest.mark.parametrize(
+    ("middleware", "status"),
+    [(keeping(), "unknown"), (falls_back, "unknown"), (filters, "created"), (says_not_found, "created")],
+)
+async def test_a_listing_that_is_not_the_services_own_lets_no_run_create_twice(
+    sandbox: Sandbox, no_waiting: list[float], middleware: Any, status: str
+) -> None:
+    sandbox.faults = [{"do": "reset", "when": "after", "operation": "create"}]
+
+    async def fails(request: APIRequest, call_next: CallNext) -> RawResponse[Any]:
+        if middleware is falls_back and request.method == "GET" and sandbox.assistants():
+            raise APIConnectionError("down", "GET", "", 1, False)
+        return await call_next(request)
+
+    async with client_of(sandbox, middleware, fails) as client:
+        result = await client.assistants.create_many([SPEC], settle=0.01)
+    assert [outcome.status for outcome in result.outcomes] == [status]
+    assert len(sandbox.assistants()) == 1
+
+
+async def test_a_run_that_may_not_list_begins_nothing_although_a_middleware_comforts(
+    sandbox: Sandbox,
+) -> None:
+    sandbox.faults = [{"status": 403, "operation": "list"}]
+    async with client_of(sandbox, falls_back) as client:
+        with pytest.raises(PermissionDeniedError):
+            await client.assistants.create_many([SPEC])
+    assert [one.method for one in sandbox.seen] == ["GET"]
 
 
 @pytest.mark.parametrize("falls_back", [False, True])
@@ -608,6 +887,26 @@ async def test_an_error_after_the_reply_says_what_the_service_had_done(sandbox: 
         assert f"assistants.create was answered with 201, {made}" in note
 
 
+@pytest.mark.parametrize("call", ["create", "list"])
+@pytest.mark.parametrize("fault", ["hang", "reset", 422])
+async def test_an_error_in_place_of_the_reply_says_whether_it_may_have_taken_effect(
+    sandbox: Sandbox, call: str, fault: str | int
+) -> None:
+    async def has_errors_of_its_own(request: APIRequest, call_next: CallNext) -> RawResponse[Any]:
+        try:
+            async with asyncio.timeout(0.2 if fault == "hang" else 60):
+                return await call_next(request)
+        except (APIError, TimeoutError):
+            raise ValueError from None
+
+    sandbox.faults = [{"status": 422} if fault == 422 else {"do": fault, "when": "after"}]
+    async with client_of(sandbox, has_errors_of_its_own, max_retries=0) as client:
+        with pytest.raises(ValueError) as caught:
+            await (client.assistants.create(**SALES) if call == "create" else client.assistants.list())
+    notes = " ".join(getattr(caught.value, "__notes__", []))
+    assert ("it may have taken effect" in notes) == (call == "create" and fault != 422), notes
+
+
 async def test_an_error_before_the_reply_says_nothing_of_one(sandbox: Sandbox) -> None:
     async def refuses(request: APIRequest, call_next: CallNext) -> RawResponse[Any]:
         raise ValueError
@@ -623,8 +922,14 @@ async def test_where_a_call_goes_cannot_be_changed(sandbox: Sandbox) -> None:
         request.url = "https://elsewhere.example"
         return await call_next(request)
 
+    async def diverts_a_copy(request: APIRequest, call_next: CallNext) -> RawResponse[Any]:
+        return await call_next(attrs.evolve(request, url="https://elsewhere.example"))
+
     async with client_of(sandbox, diverts) as client:
         with pytest.raises(AttributeError):
+            await client.assistants.list()
+    async with client_of(sandbox, diverts_a_copy) as client:
+        with pytest.raises(RuntimeError, match="where a call goes cannot be changed"):
             await client.assistants.list()
     assert sandbox.seen == []
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import collections
 import copy
+import itertools
 import math
 import pickle
 import random
@@ -11,16 +13,18 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+import attrs
 import pytest
 
 import lisn_async
 import lisn_sync
 from benchmarks.reliability._virtual import Clock, virtual_time
 from lisn_async import APITimeoutError, AssistantCreate, AsyncLisn, ConfigurationError, RateLimit
-from lisn_async._permits import Permits, Queue
+from lisn_async._permits import Permits, Queue, Window
 from lisn_async._retry import Pause
 from lisn_async.sandbox import Sandbox
 from lisn_sync import Lisn
@@ -62,13 +66,14 @@ def assert_kept(
     burst + rate x length arrived, where the length is that of the stretch and `JITTER`, and of all stalls, for those that
     arrived late and met others. That they leave exactly so in any stretch is shown on a clock that knows no delay.
     """
-    times, rate, jitter = sorted(arrived), limit.most / limit.seconds, JITTER + sum(stalls)
-    assert len(times) > limit.most, "too few arrived to show anything"
-    for first, began in enumerate(times):
-        for last in range(first, len(times)):
-            assert last - first + 1 <= limit.most + rate * (times[last] - began + jitter)
-    for place, when in enumerate(times if since is not None else ()):
-        assert when - (since or 0.0) >= place // limit.most * limit.seconds - 0.005  # of two clocks
+    times, jitter = sorted(arrived), JITTER + sum(stalls)
+    for most, seconds in limit.rates:
+        assert len(times) > most, "too few arrived to show anything"
+        for first, began in enumerate(times):
+            for last in range(first, len(times)):
+                assert last - first + 1 <= most + most / seconds * (times[last] - began + jitter)
+        for place, when in enumerate(times if since is not None else ()):
+            assert when - (since or 0.0) >= place // most * seconds - 0.005  # of two clocks
 
 
 def arrivals(box: Sandbox | lisn_sync.Sandbox) -> list[float]:
@@ -89,20 +94,24 @@ def test_a_rate_limit_is_a_value() -> None:
 
 
 @pytest.mark.parametrize(
-    ("limit", "most", "seconds"),
+    ("limit", "rates"),
     [
-        (RateLimit(10, 1), 10, 1.0),
-        (RateLimit(10, 1, burst=1), 1, 0.1),
-        (RateLimit(10, 1, burst=5), 5, 0.5),
-        (RateLimit(10, 1, burst=20), 20, 2.0),
-        (RateLimit(1, 86_400), 1, 86_400.0),
-        (RateLimit(10_000_000, 86_400, burst=100), 100, 0.864),
+        (RateLimit(10, 1), [(10, 1.0)]),
+        (RateLimit(10, 1, burst=1), [(1, 0.1)]),
+        (RateLimit(10, 1, burst=5), [(5, 0.5)]),
+        (RateLimit(10, 1, burst=10), [(10, 1.0)]),
+        (RateLimit(10, 1, burst=20), [(20, 2.0)]),
+        (RateLimit(1, 86_400), [(1, 86_400.0)]),
+        (RateLimit(10_000_000, 86_400, burst=100), [(100, 0.864)]),
+        # These would let 12 and 14 out in a second.
+        (RateLimit(10, 1, burst=4), [(4, 0.4), (10, 1.0)]),
+        (RateLimit(10, 1, burst=7), [(7, 0.7), (10, 1.0)]),
     ],
 )
 def test_a_burst_has_a_window_of_its_own_and_leaves_the_rate(
-    limit: RateLimit, most: int, seconds: float
+    limit: RateLimit, rates: list[tuple[int, float]]
 ) -> None:
-    assert (limit.most, limit.seconds) == (most, seconds)
+    assert list(limit.rates) == rates
 
 
 @pytest.mark.parametrize(
@@ -119,12 +128,30 @@ def test_a_burst_has_a_window_of_its_own_and_leaves_the_rate(
         ({"per_seconds": None}, "per_seconds must be a number of seconds above 0"),
         ({"burst": 0}, "burst must be a whole number of at least 1, not 0"),
         ({"burst": 2.0}, "burst must be a whole number"),
-        ({"requests": 1_000_001}, "1000001 at once are too many to keep account of: give a burst"),
-        ({"burst": 10**7}, "10000000 at once are too many"),
+        ({"requests": 1_000_001}, "1000001 are too many to keep account of: give a burst"),
+        ({"burst": 10**7}, "10000000 are too many"),
+        ({"requests": 10_000_001, "burst": 100}, "10000001 are too many"),
         ({"burst": 10**6, "per_seconds": 1e8}, "burst * per_seconds / requests must be a number of seconds"),
         ({"redis": "localhost:6379"}, "redis must be a URL that begins with redis://"),
         ({"redis": "http://localhost"}, "redis must be a URL that begins with redis://"),
         ({"redis": 6379}, "redis must be a URL, not int"),
+        ({"redis": "redis+sentinel://host/mymaster"}, "redis must be a URL that begins with redis://"),
+        ({"redis": "REDIS//localhost"}, "redis must be a URL that begins with redis://"),
+        ({"redis": ""}, "redis must be a URL that begins with redis://"),
+        ({"redis": "redis://host/abc"}, "redis must be a URL that ends with the number of a database"),
+        ({"redis": "redis://host/0/1"}, "redis must be a URL that ends with the number of a database"),
+        ({"redis": "redis://host/-1"}, "redis must be a URL that ends with the number of a database"),
+        ({"redis": "redis://host/1.5"}, "redis must be a URL that ends with the number of a database"),
+        ({"redis": "redis://host:99999"}, "redis must be a URL with a host, a port"),
+        ({"redis": "redis://host:port"}, "redis must be a URL with a host, a port"),
+        ({"redis": "redis://[::1"}, "redis must be a URL with a host, a port"),
+        ({"redis": "redis://host:0"}, "redis must be a URL with a host, a port"),
+        ({"redis": "redis://:pass?word@host"}, "redis must be a URL with a host, a port"),
+        ({"redis": "redis://:12?word@host"}, "redis must be a URL with a host, a port"),
+        ({"redis": "redis://:12/word@host"}, "redis must be a URL with a host, a port"),
+        ({"redis": "redis://:12#word@host"}, "redis must be a URL with a host, a port"),
+        ({"redis": "unix://"}, "redis must be a URL with the path of a socket"),
+        ({"redis": "unix://redis.sock"}, "redis must be a URL with the path of a socket"),
         ({"key": ""}, "key must be a string that is not empty"),
         ({"key": 7}, "key must be a string"),
     ],
@@ -141,11 +168,19 @@ def test_a_client_takes_nothing_else_for_a_rate_limit() -> None:
 
 
 @pytest.mark.parametrize(
+    "url", [None, "redis://", "redis://host", "redis://host/", "redis://[::1]:6379/15", "unix:///a.sock?db=2"]
+)
+def test_a_url_that_can_be_one_is_taken_as_it_is(url: str | None) -> None:
+    assert RateLimit(10, 1, redis=url).redis == url
+
+
+@pytest.mark.parametrize(
     ("url", "shown"),
     [
         ("redis://:hunter2@cache:6379/0", "redis://cache:6379/0"),
         ("rediss://me:hunter2@cache/0?password=hunter2", "rediss://cache/0"),
-        ("redis://me:hun@ter2/hunter2@cache", "redis://cache"),
+        ("redis://me:hun@ter2:hunter2@cache", "redis://cache"),
+        ("redis://me:hun%2Fter2%3F%23hunter2@cache", "redis://cache"),
         ("unix:///run/redis.sock?password=hunter2", "unix:///run/redis.sock"),
     ],
 )
@@ -153,13 +188,31 @@ def test_the_password_of_redis_is_never_shown(url: str, shown: str) -> None:
     limit = RateLimit(10, 1, redis=url)
     assert shown in repr(limit)
     assert "hunter2" not in repr(limit)
+    assert "hunter2" not in repr(attrs.asdict(limit))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis:hunter2@host",
+        "redis://:hunter2@host/abc",
+        "redis://me:hunter2/x@host",
+        "redis://:hunter2#x@host/0",
+        "redis://:x?hunter2@host/0",
+        "redis://h:hunter2",
+        "redis://[hunter2",
+        "redis://:hunter2@h:99999999",
+        "unix://:hunter2@",
+    ],
+)
+def test_nor_is_that_of_a_url_that_is_refused(url: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
-        RateLimit(10, 1, redis=url.replace("://", ":"))
+        RateLimit(10, 1, redis=url)
+    told = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
     assert "hunter2" not in str(caught.value)
-    trace = caught.tb
-    while trace.tb_next is not None:  # every frame but this one, as a crash reporter shows its locals
-        trace = trace.tb_next
-        assert "hunter2" not in repr(trace.tb_frame.f_locals)
+    assert caught.value.__cause__ is caught.value.__context__ is None
+    for frame in told.stack[1:]:  # the first is this test's own
+        assert "hunter2" not in repr(frame.locals)
 
 
 # --- exactly, on a clock that knows no delay -------------------------------------------------------------
@@ -174,7 +227,8 @@ def permits(*numbers: Any) -> tuple[Permits, Queue, Pause]:
 def test_whatever_comes_and_goes_no_window_holds_more_and_none_waits_for_nothing(seed: int) -> None:
     with virtual_time(seed) as clock:
         dice = random.Random(seed)
-        limit = RateLimit(dice.randint(1, 12), dice.choice([0.5, 1, 7]), dice.choice([None, 1, 3, 20]))
+        limit = RateLimit(dice.randint(1, 12), dice.choice([0.5, 1, 7]), dice.choice([None, 1, 3, 5, 20]))
+        at_once = limit.rates[0]
         given: list[tuple[float, int]] = []
         asked: dict[int, float] = {}
 
@@ -188,12 +242,12 @@ def test_whatever_comes_and_goes_no_window_holds_more_and_none_waits_for_nothing
             gate, queue = Permits(limit, Pause()), Queue()
             tasks = []
             for number in range(120):
-                by = clock.now + dice.choice([math.inf, math.inf, limit.seconds * dice.random() * 4])
+                by = clock.now + dice.choice([math.inf, math.inf, at_once.seconds * dice.random() * 4])
                 tasks.append(asyncio.create_task(ask(gate, queue, number, by)))
                 if dice.random() < 0.3:
                     dice.choice(tasks).cancel()
                 if dice.random() < 0.5:
-                    await asyncio.sleep(dice.random() * limit.seconds / limit.most)
+                    await asyncio.sleep(dice.random() * at_once.seconds / at_once.most)
             await asyncio.gather(*tasks, return_exceptions=True)
             assert queue.waiting == 0
 
@@ -203,7 +257,7 @@ def test_whatever_comes_and_goes_no_window_holds_more_and_none_waits_for_nothing
     assert order == sorted(order), "first come, first served"
     assert len(given) > 30
     for place, (when, number) in enumerate(given):
-        opens = times[place - limit.most] + limit.seconds if place >= limit.most else 0.0
+        opens = max(times[place - most] + seconds if place >= most else 0.0 for most, seconds in limit.rates)
         assert when >= opens - 1e-9
         # Nobody waits longer than for the window, for those before, or since it asked.
         assert when <= max(opens, times[place - 1] if place else 0.0, asked[number]) + 1e-6
@@ -215,8 +269,13 @@ def test_a_storm_of_cancellations_leaves_no_gap(clock: Clock) -> None:
         assert await gate.take(queue, math.inf) is None
         storm = [asyncio.create_task(gate.take(queue, math.inf)) for _ in range(1000)]
         await asyncio.sleep(0.5)
-        for task in storm:
+        for task in storm[1:]:
             task.cancel()
+        await asyncio.wait(storm[1:])
+        assert (queue.waiting, len(queue._behind)) == (1, 0), (
+            "the first one waits on, and nothing is kept of the rest"
+        )
+        storm[0].cancel()
         assert await gate.take(queue, math.inf) is None
         return clock.now - 1000, queue.waiting
 
@@ -306,6 +365,82 @@ def test_a_loop_that_stands_still_with_the_first_of_its_queue_holds_up_no_other(
     left_alone[0].cancel()
     still.run_until_complete(asyncio.gather(*left_alone, return_exceptions=True))
     still.close()
+
+
+def test_a_loop_leaves_their_share_to_those_that_were_told_to_wait(clock: Clock) -> None:
+    window, one, other = Window(RateLimit(20, 1).rates), Queue(), Queue()
+
+    def taken(queue: Queue) -> int:
+        """How many are given in a row."""
+        return next(count for count in itertools.count() if window.take(queue))
+
+    assert taken(one) == 20
+    assert taken(other) == 0
+    clock.now += 1
+    assert taken(one) == 10
+    assert taken(other) == 10
+    assert taken(one) == 0
+    clock.now += 2  # long after its moment: it stands still, or has nobody left
+    assert taken(other) == 20
+
+
+@pytest.mark.parametrize("numbers", [(20, 0.2), (10, 0.1, 3), (100, 0.3, 1)])
+def test_timers_that_ring_too_soon_let_none_out_too_soon(numbers: tuple[Any, ...]) -> None:
+    """Those of uvloop do, by a millisecond."""
+    uvloop = pytest.importorskip("uvloop", reason="uvloop not installed: pip install -e '.[speed]'")
+    gate, _, _ = permits(*numbers)
+    left = gate._window._sent = collections.deque()  # all of them
+
+    async def some() -> None:
+        queue = Queue()
+        await asyncio.gather(*(gate.take(queue, math.inf) for _ in range(50)))
+
+    def run(factory: Any) -> None:
+        with asyncio.Runner(loop_factory=factory) as runner:
+            runner.run(some())
+
+    kinds = (uvloop.new_event_loop, uvloop.new_event_loop, asyncio.new_event_loop)
+    threads = [threading.Thread(target=run, args=[factory]) for factory in kinds]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(left) == 150
+    for most, seconds in RateLimit(*numbers).rates:
+        gaps = [late - early for early, late in zip(left, list(left)[most:], strict=False)]
+        assert min(gaps) >= seconds - 1e-9
+
+
+def test_whoever_is_cancelled_as_its_turn_comes_hands_it_on(clock: Clock) -> None:
+    async def main() -> bool:
+        queue = Queue()
+        assert await queue.acquire(math.inf)
+        leaves, stays = (asyncio.create_task(queue.acquire(math.inf)) for _ in range(2))
+        await asyncio.sleep(0)
+        queue.release()
+        leaves.cancel()
+        return await stays
+
+    assert clock.run(main())
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_a_queue_that_all_leave_is_as_good_as_new(clock: Clock, backwards: bool) -> None:
+    async def main() -> float:
+        gate, queue, _ = permits(1, 1)
+        for _ in range(3):
+            calls = [asyncio.create_task(gate.take(queue, clock.now + 100 + n % 7)) for n in range(60)]
+            await asyncio.sleep(dice.random() * 3)
+            for call in reversed(calls) if backwards else calls:
+                call.cancel()
+            await asyncio.gather(*calls, return_exceptions=True)
+            assert queue.waiting == len(queue._behind) == 0
+        began = clock.now
+        assert await gate.take(queue, math.inf) is None
+        return clock.now - began
+
+    dice = random.Random(7)
+    assert clock.run(main()) <= 1
 
 
 # --- over real HTTP -------------------------------------------------------------------------------------

@@ -132,6 +132,19 @@ def test_retry_after_is_seconds_or_a_date_and_garbage_is_nothing(
     assert parse_retry_after(text, now=lambda: 1000.0) == seconds
 
 
+@pytest.mark.parametrize(
+    ("date", "seconds"),
+    [
+        ("Thu, 01 Jan 1970 00:16:00 GMT", 50.0),
+        ("Thu, 01 Jan 1970 00:17:00 GMT", 0.0),
+        (None, 10.0),
+        ("yesterday", 10.0),
+    ],
+)
+def test_a_date_is_counted_from_when_the_service_says_it_is(date: str | None, seconds: float) -> None:
+    assert parse_retry_after("Thu, 01 Jan 1970 00:16:50 GMT", date, now=lambda: 1000.0) == seconds
+
+
 def test_the_budget_ends_a_storm_and_successes_refill_it() -> None:
     budget = RetryBudget()
     assert sum(budget.take() for _ in range(1000)) == 100

@@ -26,9 +26,17 @@ async def test_a_context_that_trusts_the_servers_ca_is_used(calling: Calling) ->
 
 
 @pytest.mark.parametrize("operation", ["create", "delete"])
-@pytest.mark.parametrize("wrong", ["another host", "an unknown CA", "expired", "no CA of ours at all"])
+@pytest.mark.parametrize(
+    ("wrong", "verdict"),
+    [
+        ("another host", "Hostname mismatch, certificate is not valid for 'localhost'"),
+        ("an unknown CA", "unable to get local issuer certificate"),
+        ("expired", "certificate has expired"),
+        ("no CA of ours at all", "unable to get local issuer certificate"),
+    ],
+)
 async def test_a_certificate_that_does_not_fit_ends_the_call_at_once_with_nothing_sent(
-    calling: Calling, wrong: str, operation: str
+    calling: Calling, wrong: str, verdict: str, operation: str
 ) -> None:
     authority = Authority()
     host = "other.example" if wrong == "another host" else "localhost"
@@ -36,7 +44,7 @@ async def test_a_certificate_that_does_not_fit_ends_the_call_at_once_with_nothin
     context = None if wrong == "no CA of ours at all" else trusting.client()
     arguments, fields = (["ast_1"], None) if operation == "delete" else ([], CREATE)
     async with origin(authority.server(host, expired=wrong == "expired")) as server:
-        with pytest.raises(APIConnectionError, match="certificate") as caught:
+        with pytest.raises(APIConnectionError, match=f"certificate was refused: {verdict}") as caught:
             await calling(
                 operation,
                 *arguments,

@@ -243,6 +243,15 @@ async def test_retry_after_beyond_the_cap_ends_the_call_and_says_when_to_come_ba
     assert (caught.value.retry_after, caught.value.attempts) == (3600.0, 1)
 
 
+async def test_a_date_to_come_back_at_is_counted_by_the_services_own_clock(wire: Wire) -> None:
+    its_time = "Date: Fri, 01 Jan 2100 00:00:00 GMT", "Retry-After: Fri, 01 Jan 2100 01:00:00 GMT"
+    wire.script.append(reply(b"", "429 Too Many Requests", *its_time))
+    async with client_of(wire) as client:
+        with pytest.raises(RateLimitError) as caught:
+            await client.assistants.get("ast_1")
+    assert caught.value.retry_after == 3600.0
+
+
 async def test_one_decline_with_retry_after_holds_back_every_call_of_the_client(
     wire: Wire, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -49,7 +49,7 @@ async def duplicate_many(caller: Caller, assistant_id: str, count: int, chosen: 
     if isinstance(count, bool) or not isinstance(count, int) or count < 0:
         reason = f"must be a whole number of at least 0, not {count!r}"
         raise ValidationError(f"copies not made: count: {reason}", {"count": reason})
-    original = (await caller.call(get(assistant_id))).parse()
+    original = await caller.ask(get(assistant_id))
     source = Source(range(count))
     name = original.name or ""
     run = Run(caller, source, chosen, copies_of(original), may_be_ours=lambda row: name in (row.name or ""))

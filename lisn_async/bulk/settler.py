@@ -94,7 +94,7 @@ class Settler:
     async def look_first(self) -> None:
         """List before the first create: what is there already is not ours. Raises `APIError`."""
         try:
-            rows = (await self._caller.call(list_all())).parse()
+            rows = await self._caller.ask(list_all())
         except IncompleteListError as error:
             rows, self._before_is_whole = error.partial, False
         self._before = {row.id for row in rows}
@@ -248,7 +248,7 @@ class Settler:
 
     async def _list(self) -> list[Assistant] | _NoList:
         try:
-            return (await self._caller.call(list_all())).parse()
+            return await self._caller.ask(list_all())
         except IncompleteListError:
             return _NoList("the listing is not whole", True)
         except APIError as error:
@@ -258,7 +258,7 @@ class Settler:
 
     async def _is_gone(self, assistant_id: str) -> bool:
         try:
-            await self._caller.call(get(assistant_id))
+            await self._caller.ask(get(assistant_id))
         except NotFoundError:
             return True
         except (APIError, ValidationError):  # an id that is odd cannot be asked for

@@ -44,7 +44,9 @@ class AsyncAssistants:
         return (await self._caller.call(_endpoints.list_all())).parse()
 
     @overload
-    async def create(self, spec: AssistantCreate, /) -> Assistant: ...
+    async def create(
+        self, spec: AssistantCreate, *, extra_body: Mapping[str, object] | None = None
+    ) -> Assistant: ...
 
     @overload
     async def create(
@@ -69,7 +71,6 @@ class AsyncAssistants:
     async def create(
         self,
         spec: AssistantCreate | None = None,
-        /,
         *,
         name: str | Unset = UNSET,
         type: AssistantType | Unset = UNSET,
@@ -90,7 +91,7 @@ class AsyncAssistants:
         `name`, `type`, `llm_provider` and `system_prompt` are required. A field that is left out is not
         sent, `None` is sent as `null`. `temperature` is 0.0 to 1.0; the `stt_*` fields are for voice
         assistants only. `extra_body` adds top-level JSON fields that the documentation does not name,
-        or replaces named ones, unchecked.
+        or replaces named ones, unchecked; with a spec, also those that the spec has.
 
         The request is sent again only when it provably had no effect, so one call never makes two
         assistants. Raises `ValidationError` before anything is sent, naming every wrong field, and
@@ -316,7 +317,9 @@ class AsyncAssistantsWithRawResponse:
         return await self._caller.call(_endpoints.list_all())
 
     @overload
-    async def create(self, spec: AssistantCreate, /) -> RawResponse[Assistant]: ...
+    async def create(
+        self, spec: AssistantCreate, *, extra_body: Mapping[str, object] | None = None
+    ) -> RawResponse[Assistant]: ...
 
     @overload
     async def create(
@@ -341,7 +344,6 @@ class AsyncAssistantsWithRawResponse:
     async def create(
         self,
         spec: AssistantCreate | None = None,
-        /,
         *,
         name: str | Unset = UNSET,
         type: AssistantType | Unset = UNSET,

@@ -49,7 +49,9 @@ class Assistants:
         return run(self._core.list)
 
     @overload
-    def create(self, spec: AssistantCreate, /) -> Assistant: ...
+    def create(
+        self, spec: AssistantCreate, *, extra_body: Mapping[str, object] | None = None
+    ) -> Assistant: ...
     @overload
     def create(
         self,
@@ -72,7 +74,6 @@ class Assistants:
     def create(
         self,
         spec: AssistantCreate | None = None,
-        /,
         *,
         name: str | Unset = UNSET,
         type: AssistantType | Unset = UNSET,
@@ -93,7 +94,7 @@ class Assistants:
         `name`, `type`, `llm_provider` and `system_prompt` are required. A field that is left out is not
         sent, `None` is sent as `null`. `temperature` is 0.0 to 1.0; the `stt_*` fields are for voice
         assistants only. `extra_body` adds top-level JSON fields that the documentation does not name,
-        or replaces named ones, unchecked.
+        or replaces named ones, unchecked; with a spec, also those that the spec has.
 
         The request is sent again only when it provably had no effect, so one call never makes two
         assistants. Raises `ValidationError` before anything is sent, naming every wrong field, and
@@ -313,7 +314,9 @@ class AssistantsWithRawResponse:
         return run(self._core.list)
 
     @overload
-    def create(self, spec: AssistantCreate, /) -> RawResponse[Assistant]: ...
+    def create(
+        self, spec: AssistantCreate, *, extra_body: Mapping[str, object] | None = None
+    ) -> RawResponse[Assistant]: ...
     @overload
     def create(
         self,
@@ -336,7 +339,6 @@ class AssistantsWithRawResponse:
     def create(
         self,
         spec: AssistantCreate | None = None,
-        /,
         *,
         name: str | Unset = UNSET,
         type: AssistantType | Unset = UNSET,

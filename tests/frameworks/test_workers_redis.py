@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import statistics
 import subprocess
 import sys
 import time
@@ -12,10 +13,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 
-from lisn_async import APIStatusError, AsyncLisn, ConfigurationError, RateLimit
+from lisn_async import APIStatusError, AsyncLisn, ConfigurationError, LisnError, RateLimit
 from lisn_async import sandbox as async_sandbox
+from lisn_async._permits import Queue
 from lisn_sync import Lisn, Sandbox
 from tests.fix_redis import RedisServer
 from tests.test_rate_limit import assert_kept
@@ -33,6 +36,18 @@ def box() -> Iterator[Sandbox]:
 
 def client_of(box: Any, limit: RateLimit, **more: Any) -> AsyncLisn:
     return AsyncLisn(box.token, base_url=box.base_url, rate_limit=limit, **more)
+
+
+def shared_window(client: AsyncLisn) -> Any:
+    gate = client._calls.traffic.permits
+    assert gate is not None
+    return gate._shared
+
+
+def queue_of(waiting: int) -> Queue:
+    queue = Queue()
+    queue.waiting = waiting
+    return queue
 
 
 def warnings_of(records: list[logging.LogRecord]) -> list[str]:
@@ -75,17 +90,13 @@ asyncio.run(main())
 
 def test_processes_keep_to_the_limit_jointly(box: Sandbox, redis_server: RedisServer, start: Start) -> None:
     limit = RateLimit(20, 0.5)
-    workers = [start("-c", WORKER, "20", "0.5", "25", box=box, REDIS=redis_server.url) for _ in range(3)]
-    stamps: set[int] = set()
-    while any(worker.process.poll() is None for worker in workers):  # Redis keeps the last twenty
-        stamps |= stamps_in(redis_server, "{lisn}:permits:20/0.5")
-        time.sleep(0.02)
-    for worker in workers:
-        assert worker.wait() == 0, worker.log
-        assert not MISHAPS.search(worker.log), worker.log
-    exact = sorted(stamps)
-    assert len(exact) == len(box.seen) == 75
-    assert min(late - early for early, late in zip(exact, exact[20:], strict=False)) >= 500_000
+    with redis_server.watched("{lisn}:permits:20/0.5") as given:
+        workers = [start("-c", WORKER, "20", "0.5", "25", box=box, REDIS=redis_server.url) for _ in range(3)]
+        for worker in workers:
+            assert worker.wait() == 0, worker.log
+            assert not MISHAPS.search(worker.log), worker.log
+    assert len(given) >= len(box.seen) == 75  # what a slow worker did not take in time is void
+    assert min(late - early for early, late in zip(given, given[20:], strict=False)) >= 500_000
     assert_kept([request.received_at for request in box.seen], limit)
     assert redis_server.connections() == 0
 
@@ -104,6 +115,142 @@ def test_a_pause_that_the_service_asks_one_worker_for_holds_all(
     assert after[0].received_at >= began + 2, "nobody sent while the service wanted silence"
     assert len({request.headers["X-Worker"] for request in after}) > 1, "there were others to be held back"
     assert len(seen) == 181
+
+
+# --- asking for many at once ----------------------------------------------------------------------------
+
+
+def assert_exact(given: list[int], limit: RateLimit) -> None:
+    """What Redis gave, in microseconds of its own clock, is what the limit says."""
+    for most, seconds in limit.rates:
+        assert len(given) > most
+        gaps = [late - early for early, late in zip(given, given[most:], strict=False)]
+        assert min(gaps) >= seconds * 1_000_000
+
+
+async def test_far_from_redis_the_rate_is_that_of_the_window(
+    sandbox: async_sandbox.Sandbox, redis_server: RedisServer
+) -> None:
+    """140 ms there and back, and 40 a second: one at a time would be 7 a second."""
+    limit = RateLimit(20, 0.5)
+    with redis_server.far_away(0.07) as url, redis_server.watched("{lisn}:permits:20/0.5") as given:
+        async with client_of(sandbox, RateLimit(20, 0.5, redis=url)) as client:
+            await asyncio.gather(*(client.assistants.list() for _ in range(121)))
+    assert_exact(given, limit)
+    assert len(given) >= len(sandbox.seen) == 121
+    assert_kept([request.received_at for request in sandbox.seen], limit)
+    gaps = [late - early for early, late in zip(given, given[20:], strict=False)]
+    assert statistics.median(gaps) < 580_000, "with the way there and back in each window it would be 640,000"
+    assert redis_server.calls("eval") <= 40
+
+
+@pytest.mark.parametrize("limit", [RateLimit(10, 0.2), RateLimit(10, 0.3, burst=4), RateLimit(9, 0.3, 20)])
+async def test_however_many_ask_for_however_many_the_limit_is_kept(
+    sandbox: async_sandbox.Sandbox, redis_server: RedisServer, limit: RateLimit
+) -> None:
+    numbers = "+".join(f"{most}/{seconds:.12g}" for most, seconds in limit.rates)
+    shared = attrs.evolve(limit, redis=redis_server.url)
+    with redis_server.watched(f"{{lisn}}:permits:{numbers}") as given:
+        clients = [client_of(sandbox, shared, max_connections=many) for many in (1, 3, 30)]
+        await asyncio.gather(*(client.assistants.list() for client in clients for _ in range(20)))
+        for client in clients:
+            await client.aclose()
+    assert len(given) >= len(sandbox.seen) == 60
+    assert_exact(given, limit)
+
+
+async def test_whoever_is_cancelled_while_redis_is_asked_leaves_the_answer_to_those_behind(
+    sandbox: async_sandbox.Sandbox, redis_server: RedisServer
+) -> None:
+    with redis_server.far_away(0.05) as url, redis_server.watched("{lisn}:permits:60/3600") as given:
+        async with client_of(sandbox, RateLimit(60, 3600, redis=url), deadline=60) as client:
+            await client.assistants.list()
+            calls = [asyncio.create_task(client.assistants.list()) for _ in range(29)]
+            opened = redis_server.opened()
+            for call in calls[:9]:  # each of them is the first when its turn comes
+                for _ in range(10):
+                    await asyncio.sleep(0)
+                call.cancel()
+            await asyncio.gather(*calls[9:])
+            assert redis_server.opened() - opened == 1, (
+                "the line on which he asked was not cut, this is that of the test"
+            )
+    assert len(sandbox.seen) >= 1 + 20
+    assert len(given) <= 60
+
+
+@pytest.mark.parametrize("moment", [0.0, 0.02, 0.07])
+async def test_a_client_that_is_closed_while_redis_is_asked_leaves_no_connection(
+    sandbox: async_sandbox.Sandbox, redis_server: RedisServer, caplog: pytest.LogCaptureFixture, moment: float
+) -> None:
+    with redis_server.far_away(0.05) as url:
+        client = client_of(sandbox, RateLimit(1000, 1, redis=url))
+        await client.assistants.list()
+        opened = redis_server.opened()
+        calls = [asyncio.create_task(client.assistants.list()) for _ in range(20)]
+        await asyncio.sleep(moment)
+        await client.aclose()
+        for ended in await asyncio.gather(*calls, return_exceptions=True):
+            assert ended == [] or isinstance(ended, LisnError), ended
+        assert redis_server.opened() - opened == 1, "but for that of the test"
+    gc.collect()  # a warning about what was left open would be an error here
+    assert warnings_of(caplog.records) == []
+
+
+async def test_whoever_takes_all_leaves_their_share_to_those_who_wait(
+    sandbox: async_sandbox.Sandbox, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "lisn_async._shared_permits.FRESH", 0.1
+    )  # what one asked for another time is not taken
+    limit = RateLimit(20, 0.3, redis=redis_server.url)
+    async with client_of(sandbox, limit) as greedy, client_of(sandbox, limit) as modest:
+        first, second = (shared_window(client) for client in (greedy, modest))
+        many, few = queue_of(100), queue_of(2)
+        with redis_server.watched("{lisn}:permits:20/0.3") as given:
+            assert await first.take(many) is None
+            told = await second.take(few)
+            assert told is not None
+            await asyncio.sleep(told.seconds)
+            while (told := await first.take(many)) is not None:
+                await asyncio.sleep(told.asks_again)
+            assert await second.take(few) is None
+        assert given[20:] == [given[20]] * 10 + [given[-1]] * 2
+
+
+async def test_permits_that_a_loop_did_not_take_in_time_are_void(
+    sandbox: async_sandbox.Sandbox, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It stood still: they would leave together with those that others were given since."""
+    monkeypatch.setattr("lisn_async._shared_permits.FRESH", 0.2)
+    async with client_of(sandbox, RateLimit(20, 60, redis=redis_server.url)) as client:
+        window = shared_window(client)
+        queue = queue_of(5)
+        for asked_for in (5, 10):
+            for _ in range(4):
+                assert await window.take(queue) is None
+            assert permits(redis_server, "{lisn}:permits:20/60") == asked_for
+            time.sleep(0.3)
+
+
+async def test_permits_that_a_loop_heard_of_too_late_are_void_but_for_the_one_that_asked(
+    sandbox: async_sandbox.Sandbox, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lisn_async._shared_permits.FRESH", 0.2)
+    with redis_server.far_away(0.05) as url:
+        async with client_of(sandbox, RateLimit(100, 60, redis=url)) as client:
+            window, queue = shared_window(client), queue_of(5)
+            for stands_still, left in ((0, 4), (0.8, 0)):
+                asked = asyncio.create_task(window.take(queue))
+                await asyncio.sleep(0.02)
+                time.sleep(stands_still)
+                assert await asked is None
+                (link,) = window._links.values()
+                assert link.left == left
+                time.sleep(0.3)
+
+
+# --- the pause ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("fault", [{"status": 429}, {"status": 429, "retry_after": 1}])
@@ -130,6 +277,22 @@ async def test_the_later_end_of_two_pauses_wins(
         for seconds, left in ((50, 50), (1, 50), (None, 50), (100, 100)):
             await gate.declined(seconds)
             assert left - 40 < int(redis_server.ask("PTTL", "{jobs}:pause").removeprefix(":")) / 1000 <= left
+
+
+async def test_a_pause_of_another_is_known_to_all_of_a_client_once_one_was_told(
+    sandbox: async_sandbox.Sandbox, redis_server: RedisServer
+) -> None:
+    limit = RateLimit(1000, 1, redis=redis_server.url)
+    async with client_of(sandbox, limit, max_retries=0) as told, client_of(sandbox, limit) as other:
+        sandbox.faults = [{"status": 429, "retry_after": 50}]
+        with pytest.raises(APIStatusError):
+            await told.assistants.list()
+        asked = redis_server.calls("eval")
+        late = other.with_options(deadline=20)
+        failed = await asyncio.gather(*(late.assistants.list() for _ in range(40)), return_exceptions=True)
+        assert all("too long" in str(error) for error in failed)
+        assert redis_server.calls("eval") - asked == 1
+        assert 45 < other._calls.pause_left() < 51, "bulk runs look there"
 
 
 async def test_other_numbers_are_another_budget_and_the_same_pause(
@@ -228,7 +391,7 @@ async def test_a_loop_that_stood_still_does_not_take_redis_for_slow(
         call = asyncio.create_task(client.assistants.list())
         await asyncio.sleep(0.05)  # it has asked by now, or will ask when this loop stands still no longer
         redis_server.go_on()
-        time.sleep(1)
+        time.sleep(1.5)
         await call
     assert warnings_of(caplog.records) == []
     assert permits(redis_server, "{lisn}:permits:1000/60") >= 2
@@ -298,9 +461,56 @@ async def test_a_password_is_used_and_a_wrong_one_is_not_shown(
 
 
 @pytest.mark.parametrize(
-    "url", ["redis://h:hunter2/x@cache", "redis://h/?protocol=hunter2", "redis://h:99999999"]
+    ("options", "user", "database", "says"),
+    [
+        ([], "", "?db=16", "DB index is out of range"),
+        ([], ":hunter2@", "", "without any password configured"),
+        (["--requirepass", "hunter3"], "", "", "it wants a password"),
+        (["--user", "me", "on", ">hunter2", "~*", "+@read"], "me:hunter2@", "", "no permissions to run"),
+        (["--replicaof", "127.0.0.1", "1"], "", "", "read only replica"),
+        (["--cluster-enabled", "yes", "--port", "0"], "", "", "Hash slot not served"),
+    ],
 )
-def test_a_url_that_redis_cannot_read_is_refused_when_the_client_is_made(url: str) -> None:
+async def test_a_redis_that_cannot_be_used_is_told_of_once_and_stops_no_call(
+    sandbox: async_sandbox.Sandbox,
+    redis_folder: Path,
+    caplog: pytest.LogCaptureFixture,
+    options: list[str],
+    user: str,
+    database: str,
+    says: str,
+) -> None:
+    server = RedisServer(redis_folder, options=options)
+    server.start()
+    try:
+        limit = RateLimit(10, 0.3, redis=f"unix://{user}{redis_folder}/redis.sock{database}")
+        since = time.time()
+        async with client_of(sandbox, limit) as client:
+            await asyncio.gather(*(client.assistants.list() for _ in range(25)))
+    finally:
+        server.stop()
+    (said,) = warnings_of(caplog.records)
+    assert says in said
+    assert "hunter" not in caplog.text
+    assert_kept([request.received_at for request in sandbox.seen], limit, since)
+
+
+async def test_a_redis_that_is_full_still_counts(
+    sandbox: async_sandbox.Sandbox, redis_server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What is kept is small and bounded."""
+    redis_server.ask("CONFIG", "SET", "maxmemory", "1")
+    assert "OOM" in redis_server.ask("SET", "key", "value")
+    async with client_of(sandbox, RateLimit(1000, 60, redis=redis_server.url)) as client:
+        await client.assistants.list()
+    assert permits(redis_server, "{lisn}:permits:1000/60") == 1
+    assert warnings_of(caplog.records) == []
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://h/?protocol=hunter2", "redis://h?db=hunter2", "redis://h?hunter2=1", "unix:///s?port=x"]
+)
+def test_an_option_that_redis_does_not_know_is_refused_when_the_client_is_made(url: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         AsyncLisn("t", rate_limit=RateLimit(1, 1, redis=url))
     assert "redis" in str(caught.value)
