@@ -9,6 +9,11 @@ from __future__ import annotations
 import asyncio
 from types import TracebackType
 
+STALL = 0.05
+"""Seconds by which a timer may be late. Beyond that the loop stood still: blocked, suspended, or held in a debugger."""
+MOMENT = 0.05
+"""Seconds in which a loop that stood still reads what has arrived meanwhile."""
+
 
 class Limits:
     """The limits that are running in one event loop."""
@@ -18,6 +23,7 @@ class Limits:
         self.running: dict[Limit, None] = {}
         self.timer: asyncio.TimerHandle | None = None
         self.rings_at = 0.0
+        self.has_stood_still = False
 
     def within(self, seconds: float) -> Limit:
         """A `with` block that is cancelled after so many seconds, and then raises `TimeoutError`."""
@@ -32,6 +38,7 @@ class Limits:
         if self.timer is not None and not self.running:
             self.timer.cancel()
             self.timer = None
+            self.has_stood_still = False
 
     def ring_at(self, when: float) -> None:
         """Set the timer, and forget when it was set before."""
@@ -41,8 +48,16 @@ class Limits:
         self.timer = self.loop.call_at(when, self._ring)
 
     def _ring(self) -> None:
-        """End the blocks whose time is up, and wait for the next. Most have ended by themselves long since."""
+        """End the blocks whose time is up, and wait for the next. Most have ended by themselves long since.
+
+        Not at once where the timer is late: a reply may have come in time, and wait to be read. It is worth a moment,
+        since a create whose reply is thrown away may exist.
+        """
         self.timer = None
+        self.has_stood_still = not self.has_stood_still and self.loop.time() - self.rings_at > STALL
+        if self.has_stood_still:
+            self.ring_at(self.loop.time() + MOMENT)
+            return
         for limit in [limit for limit in self.running if limit.ends <= self.rings_at]:
             del self.running[limit]
             limit.end()

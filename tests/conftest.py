@@ -3,19 +3,36 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from collections.abc import AsyncIterator
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from lisn_async import AsyncLisn
 from lisn_async.sandbox import Sandbox
+from lisn_sync import Sandbox as SyncSandbox
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell starts what runs in the background deaf to Ctrl-C, and every process started by a test would inherit it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# The same examples each time, however long one takes: no run may fail by chance. New ones are looked for by hand, with
+# LISN_TEST_DICE=1.
+settings.register_profile(
+    "lisn",
+    deadline=None,
+    derandomize=not os.environ.get("LISN_TEST_DICE"),
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("lisn")
+
+for _waits in (Sandbox, SyncSandbox):
+    for _name in ("received", "answered", "aborted"):
+        getattr(_waits, _name).__kwdefaults__["within"] = 60.0  # only a test that fails waits so long
 
 pytest_plugins = [
     f"tests.fix_{name}" for name in ("canned", "cli", "clock", "redis", "surface", "sync", "wire", "tls")
@@ -41,6 +58,12 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("LISN_API_TOKEN", "LISN_BASE_URL", "LISN_LOG", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)
+
+
+@pytest.fixture(autouse=True)
+def lasting_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    """How long this machine stands still must not decide whether a connection is still there."""
+    monkeypatch.setattr("lisn_async._transport.KEEP_ALIVE", 600.0)
 
 
 @pytest.fixture

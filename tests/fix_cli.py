@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -27,6 +28,11 @@ def environment(box: Sandbox | None, **more: str) -> dict[str, str]:
     return {**kept, "PYTHONDEVMODE": "1", "PYTHONWARNINGS": "error", **ours, **more}
 
 
+def without_slowness(errors: str) -> str:
+    """What asyncio's debug mode says when this machine is busy is no fault of the program."""
+    return "".join(line for line in errors.splitlines(True) if not re.match("Executing <.* took ", line))
+
+
 def lisn(*arguments: str, box: Sandbox | None = None, stdin: str = "", **more: str) -> Done:
     """The command, run to its end. Whatever happens, nobody is shown a traceback."""
     done = subprocess.run(
@@ -34,9 +40,9 @@ def lisn(*arguments: str, box: Sandbox | None = None, stdin: str = "", **more: s
         env=environment(box, **more),
         input=stdin.encode(),
         capture_output=True,
-        timeout=60,
+        timeout=100,
     )
-    out, err = done.stdout.decode(), done.stderr.decode()
+    out, err = done.stdout.decode(), without_slowness(done.stderr.decode())
     assert "Traceback" not in out + err, err
     return subprocess.CompletedProcess(done.args, done.returncode, out, err)
 

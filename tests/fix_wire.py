@@ -24,6 +24,8 @@ HANG = object()
 class Wire:
     """Answers each request with the next entry of `script`: bytes, or one of RESET, CLOSE, HANG.
 
+    Or with what a future in it will say.
+
     `requests` are the raw requests that were read, `connections` counts those accepted.
     """
 
@@ -67,6 +69,8 @@ class Wire:
         return head + await reader.readexactly(length)
 
     async def _answer(self, what: Any, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        if isinstance(what, asyncio.Future):
+            what = await what
         if what is RESET:
             sock = writer.get_extra_info("socket")
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

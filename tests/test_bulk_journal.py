@@ -9,6 +9,7 @@ import pickle
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -142,13 +143,20 @@ async def test_a_full_disk_ends_the_run_with_its_reason_and_the_next_one_finishe
 
 
 async def test_an_item_that_waits_for_its_turn_is_noted_once_more_when_it_comes(
-    sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    sandbox: Sandbox,
+    tmp_path: Path,
+    time_passes: Callable[[float], None],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Else a request could go out long after its line, and a resumed run would not wait long enough for it."""
-    monkeypatch.setattr("lisn_async.bulk.sender.FRESH", 0.05)
+    monkeypatch.setattr("lisn_async.bulk.pace.LONGEST_GAP", 0.01)
     sandbox.faults = [{"do": "hang", "operation": "create", "times": 2}]
-    async with AsyncLisn(sandbox.token, base_url=sandbox.base_url, max_connections=2, timeout=0.3) as client:
-        await client.assistants.create_many([spec(n) for n in range(6)], journal=tmp_path / "j", settle=0)
+    specs = [spec(n) for n in range(6)]
+    async with AsyncLisn(sandbox.token, base_url=sandbox.base_url, max_connections=2) as client:
+        run = asyncio.create_task(client.assistants.create_many(specs, journal=tmp_path / "j", settle=0))
+        await sandbox.received(2, operation="create")
+        time_passes(65)
+        await run
     facts = [json.loads(line) for line in (tmp_path / "j").read_bytes().splitlines()]
     noted = [fact["sent"] for fact in facts if "sent" in fact]
     assert sorted(set(noted)) == [0, 1, 2, 3, 4, 5]

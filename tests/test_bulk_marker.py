@@ -80,7 +80,8 @@ async def test_a_run_that_was_cut_off_between_create_and_rename_is_finished(
     sandbox.faults = [{"do": "hang", "operation": "update", "times": 2, "skip": 2}]
     run = asyncio.create_task(client.assistants.create_many(specs, journal=tmp_path / "j", exact="marker"))
     await sandbox.received(6, operation="update")
-    await sandbox.answered(4, operation="update")
+    while (tmp_path / "j").read_bytes().count(b'"named"') < 4:
+        await asyncio.sleep(0.01)
     run.cancel()
     await asyncio.gather(run, return_exceptions=True)
     assert sum(name.startswith("lisn-") for name in names(sandbox)) == 2

@@ -27,7 +27,7 @@ from lisn_async import (
 )
 from lisn_async.sandbox import Sandbox
 from tests.fix_surface import Making, Surface
-from tests.fix_wire import HANG, Wire, reply
+from tests.fix_wire import Wire, reply
 
 CREATE: dict[str, Any] = {"name": "n", "type": "text", "llm_provider": "openai", "system_prompt": "p"}
 ONE = b'{"id":"ast_1","name":"n"}'
@@ -50,7 +50,7 @@ async def test_a_copy_with_other_limits_uses_the_very_same_connection(surface: M
     assert wire.connections == 1
 
 
-async def test_each_copy_has_its_own_limits(surface: Making, sandbox: Sandbox) -> None:
+async def test_each_copy_has_its_own_limits(surface: Making, sandbox: Sandbox, waiting: list[float]) -> None:
     async with of(surface, sandbox, max_retries=1) as client:
         once, patient = client.with_options(max_retries=0), client.with_options(max_retries=2)
         hasty = patient.with_options(timeout=0.1)
@@ -68,7 +68,8 @@ async def test_each_copy_has_its_own_limits(surface: Making, sandbox: Sandbox) -
         sandbox.faults = ["hang"] * 3
         with pytest.raises(APITimeoutError) as caught:
             await hasty("list")
-        assert (caught.value.attempts, len(sandbox.seen)) == (3, 3)
+        assert caught.value.attempts == 3
+        assert len(sandbox.seen) <= 3  # fewer, where this machine stood still for a tenth of a second
 
 
 @pytest.mark.parametrize("closed", ["the copy", "the client"])
@@ -82,14 +83,17 @@ async def test_closing_either_closes_both(surface: Making, sandbox: Sandbox, clo
             await one("list")
 
 
-async def test_a_pause_that_one_copy_was_told_holds_for_all(surface: Making, sandbox: Sandbox) -> None:
-    sandbox.faults = [{"status": 429, "retry_after": 0.5}]
+async def test_a_pause_that_one_copy_was_told_holds_for_all(
+    surface: Making, sandbox: Sandbox, waiting: list[float]
+) -> None:
+    sandbox.faults = [{"status": 429, "retry_after": 50}]
     async with of(surface, sandbox) as client:
         with pytest.raises(RateLimitError):
             await client.with_options(max_retries=0)("list")
+        assert waiting == []
         await client("list")
-    first, second = sandbox.seen
-    assert second.received_at - first.received_at >= 0.45
+    assert 30 < waiting[0] <= 50  # less, where this machine stood still
+    assert len(sandbox.seen) == 2
 
 
 # --- with_raw_response ----------------------------------------------------------------------------------
@@ -126,25 +130,28 @@ async def test_the_raw_response_of_each_call_tells_of_the_request_that_was_answe
 
 # --- deadline -------------------------------------------------------------------------------------------
 
-LONG = 20.0
+LONG = 50.0
 """Seconds that no deadline below comes near, and that each of these calls would take without one."""
 
 
 async def failing(client: Surface, operation: str, *arguments: Any, **fields: Any) -> Any:
     """The error of a call that has to end long before `LONG`."""
-    began = time.monotonic()
+    began = time.perf_counter()
     with pytest.raises(Exception) as caught:
         await client(operation, *arguments, **fields)
-    assert time.monotonic() - began < LONG / 2
+    assert time.perf_counter() - began < LONG / 2
     return caught.value
 
 
-async def test_a_deadline_bounds_the_sum_of_attempts_and_waits(surface: Making, sandbox: Sandbox) -> None:
+async def test_a_deadline_bounds_the_sum_of_attempts_and_waits(
+    surface: Making, sandbox: Sandbox, waiting: list[float]
+) -> None:
     sandbox.faults = [{"status": 500, "times": None}]
-    async with of(surface, sandbox, max_retries=100, deadline=1) as client:
+    async with of(surface, sandbox, max_retries=100, deadline=LONG) as client:
         error = await failing(client, "list")
     assert isinstance(error, InternalServerError)
-    assert error.attempts == len(sandbox.seen) >= 2
+    assert error.attempts == len(sandbox.seen) == len(waiting) + 1 >= 2
+    assert sum(waiting) < LONG
 
 
 async def test_a_deadline_bounds_the_sum_of_attempts_that_time_out(surface: Making, sandbox: Sandbox) -> None:
@@ -152,7 +159,7 @@ async def test_a_deadline_bounds_the_sum_of_attempts_that_time_out(surface: Maki
     async with of(surface, sandbox, max_retries=100, timeout=0.1, deadline=1) as client:
         error = await failing(client, "list")
     assert isinstance(error, APITimeoutError)
-    assert error.attempts >= 2
+    assert error.attempts <= 11
 
 
 async def test_a_retry_after_beyond_the_deadline_ends_the_call_at_once_and_is_told(
@@ -165,10 +172,13 @@ async def test_a_retry_after_beyond_the_deadline_ends_the_call_at_once_and_is_to
     assert (error.retry_after, error.attempts, error.outcome_unknown) == (LONG, 1, False)
 
 
-async def test_a_retry_after_within_the_deadline_is_waited_for(surface: Making, sandbox: Sandbox) -> None:
-    sandbox.faults = [{"status": 429, "retry_after": 0.2}]
+async def test_a_retry_after_within_the_deadline_is_waited_for(
+    surface: Making, sandbox: Sandbox, waiting: list[float]
+) -> None:
+    sandbox.faults = [{"status": 429, "retry_after": LONG / 2}]
     async with of(surface, sandbox, deadline=LONG) as client:
         assert (await client("create", raw=True, **CREATE)).attempts == 2
+    assert waiting[0] == LONG / 2
 
 
 @pytest.mark.parametrize("operation", ["create", "get"])
@@ -180,7 +190,10 @@ async def test_a_deadline_in_the_middle_of_a_body_ends_the_call(
         sandbox.seen.clear()
         sandbox.faults = [{"do": "drip", "seconds": LONG}] * 3
         arguments, fields = ((), CREATE) if operation == "create" else ((there.id,), {})
-        error = await failing(client.with_options(deadline=0.5), operation, *arguments, **fields)
+        deadline = 0.2
+        while not sandbox.seen:  # nothing was sent in time, where this machine stood still
+            deadline *= 2
+            error = await failing(client.with_options(deadline=deadline), operation, *arguments, **fields)
     assert isinstance(error, APITimeoutError)
     assert error.outcome_unknown == (operation == "create")
     assert [request.operation for request in sandbox.seen] == [operation]
@@ -188,15 +201,16 @@ async def test_a_deadline_in_the_middle_of_a_body_ends_the_call(
 
 
 async def test_a_deadline_covers_the_wait_for_a_slot(surface: Making, wire: Wire) -> None:
-    wire.script.append(HANG)
-    async with surface("t", base_url=wire.base_url, max_connections=1, timeout=2, max_retries=0) as client:
+    answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+    wire.script.append(answer)
+    async with surface("t", base_url=wire.base_url, max_connections=1, max_retries=0) as client:
         holding = asyncio.create_task(client("get", "ast_1"))
         await wire.arrived.wait()
         error = await failing(client.with_options(deadline=0.1), "create", **CREATE)
         assert isinstance(error, APITimeoutError)
         assert not error.outcome_unknown
-        with pytest.raises(APITimeoutError):
-            await holding
+        answer.set_result(reply(b'{"id":"ast_1","name":"n"}'))
+        await holding
     assert wire.methods == ["GET"]
 
 
@@ -215,11 +229,14 @@ async def test_what_a_middleware_does_before_the_request_takes_from_the_deadline
     assert sandbox.seen == []
 
 
-async def test_each_call_has_the_whole_deadline_for_itself(surface: Making, sandbox: Sandbox) -> None:
-    async with of(surface, sandbox, deadline=2) as client:
+async def test_each_call_has_the_whole_deadline_for_itself(
+    surface: Making, sandbox: Sandbox, waiting: list[float]
+) -> None:
+    async with of(surface, sandbox, deadline=LONG) as client:
         for _ in range(3):
-            sandbox.faults = [{"status": 503, "retry_after": 0.8}]
+            sandbox.faults = [{"status": 503, "retry_after": LONG / 2}]
             assert (await client("list", raw=True)).attempts == 2
+    assert sum(waiting) > LONG
 
 
 # --- extra_body -----------------------------------------------------------------------------------------

@@ -97,7 +97,7 @@ def served(database: str) -> Iterator[dict[str, str]]:
             yield {"LISN_BASE_URL": ready["base_url"], "LISN_API_TOKEN": ready["token"], **quick}
         finally:
             process.send_signal(signal.SIGTERM)
-            assert process.wait(timeout=20) == 0
+            assert process.wait(timeout=60) == 0
 
 
 TRICKY = [
@@ -480,7 +480,7 @@ def test_the_sandbox_runs_until_it_is_told_to_stop(number: signal.Signals, statu
             == "[]\n"
         )
         process.send_signal(number)
-        assert process.wait(timeout=20) == status
+        assert process.wait(timeout=60) == status
         assert b"Traceback" not in process.stderr.read()
 
 
@@ -535,7 +535,7 @@ def test_the_demo_on_a_terminal_shows_a_bar_and_colours():
                     shown += part
             except OSError:  # how Linux says that nobody holds the terminal any more
                 pass
-            assert process.wait(timeout=30) == 0
+            assert process.wait(timeout=60) == 0
     finally:
         os.close(main)
     text = shown.decode()

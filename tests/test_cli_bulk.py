@@ -28,11 +28,11 @@ def test_an_import_with_markers_creates_under_another_name_first(
 
 @pytest.mark.parametrize("as_json", [False, True])
 def test_what_was_created_after_it_had_been_given_up_is_said_and_is_no_success(
-    here: Any, lisn_sandbox: Sandbox, tmp_path: Path, as_json: bool
+    here: Any, lisn_sandbox: Sandbox, tmp_path: Path, settling: list[float], as_json: bool
 ) -> None:
-    lisn_sandbox.faults = [{"do": "reset", "when": "late", "delay": 0.6, "operation": "create"}]
+    lisn_sandbox.faults = [{"do": "reset", "when": "late", "delay": 60, "operation": "create"}]
     file = table(tmp_path, "name,system_prompt\na,1\nb,2\n")
-    done = here("import", file, *PLAN, "--settle", "0.4", *(["--json"] if as_json else []))
+    done = here("import", file, *PLAN, "--settle", "40", *(["--json"] if as_json else []))
     assert names(lisn_sandbox) in (["a", "a", "b"], ["a", "b", "b"])
     assert done.returncode == 1
     assert "1 more than rows" in done.stderr
@@ -43,11 +43,11 @@ def test_what_was_created_after_it_had_been_given_up_is_said_and_is_no_success(
 
 
 def test_with_a_surplus_the_journal_stays_so_that_the_same_command_does_not_double_everything(
-    here: Any, lisn_sandbox: Sandbox, tmp_path: Path
+    here: Any, lisn_sandbox: Sandbox, tmp_path: Path, settling: list[float]
 ) -> None:
-    lisn_sandbox.faults = [{"do": "reset", "when": "late", "delay": 0.6, "operation": "create"}]
+    lisn_sandbox.faults = [{"do": "reset", "when": "late", "delay": 60, "operation": "create"}]
     file = table(tmp_path, "name,system_prompt\na,1\nb,2\n")
-    command = ("import", file, *PLAN, "--settle", "0.4")
+    command = ("import", file, *PLAN, "--settle", "40")
     first = here(*command)
     assert "every row exists; look at the 1 more" in first.stderr
     assert here(*command).returncode == 1

@@ -1,12 +1,15 @@
 """One token and one webhook secret, walked through every command: neither shows, unless --with-secrets asks."""
 
 import json
+import logging
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from lisn_async.cli import _app
 from lisn_async.sandbox import Sandbox
 from lisn_async.sandbox._thread import running_in_thread
 from tests.fix_cli import PLAN, Done, lisn, started
@@ -34,6 +37,30 @@ def run(box: Sandbox, *arguments: str, **more: str) -> Done:
     done = lisn(*arguments, box=box, LISN_LOG="debug", THE_SECRET=SECRET, **more)
     assert_hidden(done.stdout, done.stderr)
     return done
+
+
+@pytest.fixture
+def here(box: Sandbox, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Iterator[Any]:
+    """The same inside this process, which is ten times as fast: for tables of many cases."""
+    settings = {
+        "LISN_BASE_URL": box.base_url,
+        "LISN_API_TOKEN": TOKEN,
+        "LISN_LOG": "debug",
+        "THE_SECRET": SECRET,
+    }
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    logger = logging.getLogger("lisn")
+    handlers, level = list(logger.handlers), logger.level
+
+    def run(*arguments: str) -> Done:
+        capfd.readouterr()
+        status = _app.run_command(arguments)
+        return Done(arguments, status, *capfd.readouterr())
+
+    yield run
+    logger.handlers[:] = handlers
+    logger.setLevel(level)
 
 
 @pytest.mark.parametrize("shown", [[], ["--json"]])
@@ -80,17 +107,21 @@ def test_with_secrets_shows_the_webhook_secret_and_never_the_token(box: Sandbox,
         {"do": "close", "times": None},
     ],
 )
-def test_a_server_that_echoes_what_it_was_sent_shows_nothing(box: Sandbox, fault: Any, shown: list[str]):
+def test_a_server_that_echoes_what_it_was_sent_shows_nothing(
+    box: Sandbox, here: Any, fault: Any, shown: list[str]
+):
     box.faults = [fault]
     quick = ["--max-retries", "0", *shown]
     for arguments in (
         ["assistants", "create", *SPEC, "--webhook-secret-env", "THE_SECRET"],
         ["assistants", "update", "ast_1", "--webhook-secret-env", "THE_SECRET"],
     ):
-        done = run(box, *arguments, *quick)
+        done = here(*arguments, *quick)
+        assert_hidden(done.stdout, done.stderr)
+        assert "DEBUG lisn " in done.stderr
         assert done.returncode == 1
         assert bool(shown) == bool(done.stdout)
-    done = lisn("assistants", "list", *quick, box=box, LISN_LOG="debug")  # this one cannot know the secret
+    done = here("assistants", "list", *quick)  # this one cannot know the secret
     assert TOKEN not in done.stdout + done.stderr
 
 

@@ -48,8 +48,6 @@ from tests.fix_committing import (
 
 __all__ = ["scene"]
 
-pytestmark = pytest.mark.timeout(20)
-
 Word: TypeAlias = Literal["yes", "unknown", "refused", "done", "-"]
 """What the table says of a call that met the failure:
 

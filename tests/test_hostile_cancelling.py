@@ -17,7 +17,7 @@ from benchmarks.reliability.rows import Profile
 async def test_calls_cancelled_anywhere_leave_nothing_behind() -> None:
     row = await cancelling.measure(Profile.TINY)
     assert row.is_met, row
-    assert row.figures["cancelled"] > 20
+    assert row.figures["cancelled"] > 10
 
 
 async def test_a_lost_slot_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -32,7 +32,7 @@ async def test_a_lost_slot_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cancelling, "TOGETHER", 0.3)
     counts: collections.Counter[str] = collections.Counter()
     await cancelling._cancel_slow_calls(20, random.Random(1), counts)
-    assert counts["busy_slots"] == 1
+    assert counts["busy_slots"] >= 1  # more, where this machine stood still
 
 
 async def test_a_socket_that_stays_open_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
+import socket
+import threading
+import time
 from collections.abc import Coroutine
 from typing import Any
 
 import pytest
 
 from benchmarks.reliability._virtual import Clock
-from lisn_async import AsyncLisn
-from lisn_async._limits import Limits
+from lisn_async import Assistant, AsyncLisn
+from lisn_async._limits import MOMENT, STALL, Limits
 from lisn_async.sandbox import Sandbox
+from tests.conftest import SALES
 
 
 async def ended_at(limits: Limits, seconds: float, work: float = 1e6) -> tuple[str, float]:
@@ -234,6 +239,88 @@ def test_a_coroutine_that_is_dropped_takes_its_limit_along(clock: Clock) -> None
         assert len(limits) == 0
 
     clock.run(main())
+
+
+def test_after_a_stall_in_which_nothing_came_a_block_ends_a_moment_later(clock: Clock) -> None:
+    async def main() -> list[tuple[str, float]]:
+        limits = Limits(asyncio.get_running_loop())
+        found = []
+        for _ in range(2):
+            at_work = asyncio.create_task(ended_at(limits, 10))
+            await asyncio.sleep(1)
+            clock.now += 100
+            found.append(await at_work)
+        return found
+
+    assert clock.run(main()) == [
+        ("late", pytest.approx(1101 + MOMENT)),
+        ("late", pytest.approx(1202 + 2 * MOMENT)),
+    ]
+
+
+def test_a_loop_that_stands_still_again_and_again_ends_its_blocks_all_the_same(clock: Clock) -> None:
+    async def main() -> tuple[str, float]:
+        limits = Limits(asyncio.get_running_loop())
+        at_work = asyncio.create_task(ended_at(limits, 10))
+        while not at_work.done():
+            await asyncio.sleep(0)
+            clock.now += 4
+        return await at_work
+
+    what, when = clock.run(main())
+    assert what == "late"
+    assert when < 1030
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_a_reply_that_came_while_the_loop_stood_still_is_not_thrown_away(
+    monkeypatch: pytest.MonkeyPatch, loop: str
+) -> None:
+    """A create whose reply is lost may exist, and nobody knows: worth a look before the time is called up."""
+    monkeypatch.setattr("lisn_async._limits.MOMENT", 30.0)
+    asked, may_reply, replied = (threading.Semaphore(0) for _ in range(3))
+    body = b'{"id":"ast_1","name":"n"}'
+
+    def serve() -> None:
+        while True:
+            connection, _ = listening.accept()
+            with connection:
+                if not connection.recv(65536):
+                    return
+                asked.release()
+                may_reply.acquire()
+                with contextlib.suppress(ConnectionError):
+                    connection.sendall(
+                        b"HTTP/1.1 201 Created\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+                    )
+                replied.release()
+                connection.recv(1)
+
+    async def create(seconds: float) -> Assistant | None:
+        base_url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        async with AsyncLisn("t", base_url=base_url, timeout=seconds, max_retries=0) as client:
+            call = asyncio.create_task(client.assistants.create(**SALES))
+            await asyncio.to_thread(asked.acquire)
+            is_too_slow = call.done()
+            may_reply.release()
+            replied.acquire()
+            if is_too_slow:  # this machine
+                call.exception()
+                return None
+            time.sleep(seconds + 2 * STALL)  # blocks the loop, on purpose
+            return await call
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        factory = (
+            asyncio.new_event_loop if loop == "asyncio" else pytest.importorskip("uvloop").new_event_loop
+        )
+        with asyncio.Runner(loop_factory=factory) as runner:
+            made = next(filter(None, (runner.run(create(seconds)) for seconds in (0.2, 1, 5, 25))))
+        socket.create_connection(listening.getsockname()).close()
+        thread.join()
+    assert made.id == "ast_1"
 
 
 async def test_a_client_that_is_closed_leaves_no_timer_with_the_loop(sandbox: Sandbox) -> None:

@@ -425,15 +425,22 @@ async def test_what_a_tool_adds_to_one_request_is_in_that_one_alone(
 
 
 async def test_a_time_limit_that_a_tool_adds_ends_that_request_alone(
-    wire: Wire, monkeypatch: pytest.MonkeyPatch
+    wire: Wire, monkeypatch: pytest.MonkeyPatch, time_passes: Callable[[float], None]
 ) -> None:
     tool = Tool(monkeypatch)
-    wire.script.extend([HANG, reply(ONE), HANG])
-    async with AsyncLisn("t", base_url=wire.base_url, timeout=30) as client:
+    answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+    wire.script.extend([HANG, answer, HANG])
+    async with AsyncLisn("t", base_url=wire.base_url, timeout=600) as client:
         for adds in (True, False, True):
-            tool.adds = {"timeout": aiohttp.ClientTimeout(total=0.1)} if adds else {}
+            tool.adds = {"timeout": aiohttp.ClientTimeout(total=50)} if adds else {}
+            wire.arrived.clear()
+            call = asyncio.create_task(client.assistants.create(**SPEC))
+            await wire.arrived.wait()
+            time_passes(55)
+            if not adds:
+                answer.set_result(reply(ONE))
             with pytest.raises(APITimeoutError) if adds else contextlib.nullcontext():
-                await client.assistants.create(**SPEC)
+                await call
     assert len(wire.requests) == 3
 
 

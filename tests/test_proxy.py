@@ -68,7 +68,7 @@ class Company:
 @contextlib.asynccontextmanager
 async def company(folder: Path, scheme: str, *arguments: str) -> AsyncIterator[Company]:
     authority = Authority()
-    options: dict[str, Any] = {"base_url": f"{scheme}://{HOST}", "timeout": 10}
+    options: dict[str, Any] = {"base_url": f"{scheme}://{HOST}", "timeout": 60}
     if scheme == "https":
         options["ssl_context"] = authority.client()
     else:

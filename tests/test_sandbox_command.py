@@ -31,7 +31,7 @@ def running(*arguments: str) -> Iterator[tuple[dict[str, Any], list[str]]]:
             yield json.loads(process.stdout.readline()), said
         finally:
             process.send_signal(signal.SIGTERM)
-            said.append(process.communicate(timeout=30)[1])
+            said.append(process.communicate(timeout=60)[1])
     assert process.returncode == 0, said
 
 
@@ -39,7 +39,7 @@ def listing(ready: dict[str, Any]) -> Any:
     request = urllib.request.Request(
         f"{ready['base_url']}/v1/assistants", headers={"Authorization": f"Bearer {ready['token']}"}
     )
-    with urllib.request.urlopen(request, timeout=30) as reply:
+    with urllib.request.urlopen(request, timeout=60) as reply:
         return json.loads(reply.read())
 
 

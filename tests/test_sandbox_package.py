@@ -95,7 +95,7 @@ def test_blocking(lisn_sandbox):
     request = urllib.request.Request(
         lisn_sandbox.base_url + "/v1/assistants", json.dumps(BODY).encode(), headers(lisn_sandbox)
     )
-    with urllib.request.urlopen(request, timeout=10) as reply:
+    with urllib.request.urlopen(request, timeout=60) as reply:
         assert reply.status == 201
     assert len(lisn_sandbox.assistants()) == 1
     assert [one.status for one in lisn_sandbox.seen] == [201]

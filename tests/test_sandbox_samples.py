@@ -103,7 +103,7 @@ def test_the_six_commands_of_the_specification_work_with_base_url_token_and_id_r
     for command in CURL:
         ours = command.replace(replaced, box.base_url).replace("YOUR_API_TOKEN", box.token)
         ours = ours.replace("ast_abc123", made) + " --silent --show-error --fail"
-        done = subprocess.run(["sh", "-c", ours], check=True, capture_output=True, text=True, timeout=30)
+        done = subprocess.run(["sh", "-c", ours], check=True, capture_output=True, text=True, timeout=60)
         replies.append(done.stdout)
         made = made or json.loads(done.stdout)["id"]
     assert [one.status for one in box.seen] == [201, 200, 200, 200, 201, 204]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -93,6 +94,17 @@ async def test_a_wait_given_up_leaves_nothing_behind() -> None:
     with pytest.raises(asyncio.CancelledError):
         await waiting
     log.add(SeenRequest(sequence=1, method="GET", path="/", headers={}))
+    assert log._waiting == []
+
+
+async def test_what_came_in_the_turn_in_which_the_time_was_up_is_no_timeout() -> None:
+    """As after a machine that stood still: by its clock all of it was too late, and all of it is there."""
+    log = SeenLog()
+    waiting = asyncio.create_task(log.wait(lambda _: True, 1, 0.01, "arrived"))
+    await asyncio.sleep(0)
+    time.sleep(0.02)
+    log.add(SeenRequest(sequence=1, method="GET", path="/", headers={}))
+    assert len(await waiting) == 1
     assert log._waiting == []
 
 

@@ -145,7 +145,7 @@ async def test_whatever_was_acknowledged_survives_kill_9_and_nothing_is_there_tw
             enough = threading.Event()
             thread = threading.Thread(target=_create_until_it_dies, args=(address, acknowledged, enough))
             thread.start()
-            assert enough.wait(30)
+            assert enough.wait(60)
             server.send_signal(signal.SIGKILL)
             thread.join()
     async with Sandbox(database=file) as box:
@@ -160,7 +160,7 @@ async def test_whatever_was_acknowledged_survives_kill_9_and_nothing_is_there_tw
 def _create_until_it_dies(address: str, acknowledged: list[str], enough: threading.Event) -> None:
     body = json.dumps(TEXT)
     headers = {"Authorization": "Bearer lisn-sandbox-token", "Content-Type": "application/json"}
-    connection = http.client.HTTPConnection(address, timeout=30)
+    connection = http.client.HTTPConnection(address, timeout=60)
     count = 0
     try:
         while True:

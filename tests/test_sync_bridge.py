@@ -212,7 +212,7 @@ def test_64_threads_get_each_their_own_answer() -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(60)
     assert wrong == []
 
 
@@ -221,7 +221,7 @@ def test_one_slow_call_does_not_hold_up_another() -> None:
 
     def mine() -> Iterator[int]:
         entered.set()
-        assert leave.wait(10)
+        assert leave.wait(60)
         yield 1
 
     async def count(items: Any) -> int:
@@ -229,10 +229,10 @@ def test_one_slow_call_does_not_hold_up_another() -> None:
 
     thread = threading.Thread(target=run, args=(count, items_of(mine())))
     thread.start()
-    assert entered.wait(10)
+    assert entered.wait(60)
     assert run(give, 1) == 1  # while the other caller's own generator blocks
     leave.set()
-    thread.join(10)
+    thread.join(60)
 
 
 @pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), asyncio.CancelledError()])
@@ -307,17 +307,17 @@ def test_what_was_handed_over_along_with_something_that_raises_is_still_run() ->
 
     def hold() -> None:
         entered.set()
-        leave.wait(10)
+        leave.wait(60)
 
     background.loop.set_exception_handler(lambda _, context: told.append(context["exception"]))
     try:
         background.hand_over(hold)
-        assert entered.wait(10)
+        assert entered.wait(60)
         background.hand_over(fail_at_once := lambda: 1 / 0)
         background.hand_over(fail_at_once)
         background.hand_over(after.set)  # its bell rings before the one that raises is met
         leave.set()
-        assert after.wait(10)
+        assert after.wait(60)
     finally:
         run(asyncio.sleep, 0)
         background.loop.set_exception_handler(None)
@@ -358,7 +358,7 @@ def test_a_signal_handler_may_call_while_its_thread_starts_the_loop() -> None:
         _loop._thread = Interrupting()
         assert run(give, "program") == "program"
         assert found == ["handler"]
-        until = time.monotonic() + 5
+        until = time.monotonic() + 60
         while threading.active_count() > 2 and time.monotonic() < until: time.sleep(0.001)
         assert threading.active_count() == 2, threading.enumerate()  # one loop
     """)
@@ -450,7 +450,13 @@ def interrupt() -> None:
     os.kill(os.getpid(), signal.SIGINT)
 
 
-def test_ctrl_c_cancels_the_call_and_waits_for_its_clean_up() -> None:
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clean-up may take for ever: whoever waits for one that must not be waited for, hangs, however slow this is."""
+    monkeypatch.setattr(_calls, "CLEAN_UP", 1e6)
+
+
+def test_ctrl_c_cancels_the_call_and_waits_for_its_clean_up(patient: None) -> None:
     steps = []
 
     async def work() -> None:
@@ -490,7 +496,7 @@ def test_a_call_that_is_interrupted_while_it_is_handed_over_never_begins(
     assert begun == []
 
 
-def test_a_second_ctrl_c_ends_the_wait_for_the_clean_up() -> None:
+def test_a_second_ctrl_c_ends_the_wait_for_the_clean_up(patient: None) -> None:
     finish = threading.Event()
     finished = threading.Event()
 
@@ -504,13 +510,11 @@ def test_a_second_ctrl_c_ends_the_wait_for_the_clean_up() -> None:
                 await asyncio.sleep(0.01)
             finished.set()
 
-    began = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         run(work)
-    assert time.monotonic() - began < _calls.CLEAN_UP / 2
     assert not finished.is_set()
     finish.set()
-    assert finished.wait(10)
+    assert finished.wait(60)
 
 
 def test_a_clean_up_that_never_ends_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -616,7 +620,7 @@ def test_a_storm_of_interrupts_at_random_moments_leaves_no_call_running(loop: st
             signal.setitimer(signal.ITIMER_REAL, 0)
             assert run(give, caught) == caught
         background = _loop.home.background
-        until = time.monotonic() + 5
+        until = time.monotonic() + 60
         while (running or background.calls) and time.monotonic() < until: time.sleep(0.01)
         assert not running and not background.calls, (running, background.calls)
         assert entered > 100, entered
@@ -644,7 +648,7 @@ def test_ctrl_c_during_the_first_call_leaves_no_thread_behind() -> None:
         def stop():
             _loop.home.background.stop_soon()
             _loop.home.background = None
-            until = time.monotonic() + 5
+            until = time.monotonic() + 60
             while threading.active_count() > 1 and time.monotonic() < until: time.sleep(0.001)
             assert threading.active_count() == 1, threading.enumerate()
         run(give, 1)
@@ -681,7 +685,7 @@ def test_a_call_whose_caller_is_gone_is_cancelled_even_if_nobody_could_say_so() 
         patch.setattr(_calls.Call, "abandon", lambda _: None)
         with contextlib.suppress(KeyboardInterrupt):
             run(work)
-    assert ended.wait(10)
+    assert ended.wait(60)
 
 
 @both_loops
@@ -690,6 +694,8 @@ def test_the_server_sees_an_interrupted_request_as_cancelled_and_the_next_one_wo
 ) -> None:
     code = """
         import os, signal, sys, lisn_sync
+        from lisn_sync import _calls
+        _calls.CLEAN_UP = 1e6  # whatever takes all of it hangs
         client = lisn_sync.Lisn("token", base_url=sys.argv[1], max_retries=0)
         assert client.assistants.get("a1").id == "a1"
         print("ready", flush=True)
@@ -709,13 +715,11 @@ def test_the_server_sees_an_interrupted_request_as_cancelled_and_the_next_one_wo
     ) as child:
         try:
             server.when(lambda seen: seen["begun"] == 1)
-            began = time.monotonic()
             child.send_signal(signal.SIGINT)
-            out, err = child.communicate(timeout=20)
+            out, err = child.communicate(timeout=60)
         finally:
             child.kill()
     assert (out.split(), without_slowness(err), child.returncode) == (["ready", "interrupted", "done"], "", 0)
-    assert time.monotonic() - began < 3
     assert server.when(lambda seen: seen["cancelled"] == 1)["begun"] == 1
 
 
@@ -753,6 +757,7 @@ class Numbers:
         self.made = 0
         self.tasks: set[object] = set()
         self.ended = ""
+        self.is_closed = threading.Event()
 
     async def to(self, end: float) -> AsyncIterator[int]:
         try:
@@ -768,6 +773,7 @@ class Numbers:
         finally:
             await asyncio.sleep(0.01)
             self.ended += ", closed"
+            self.is_closed.set()
 
 
 def test_a_stream_gives_every_item_in_order() -> None:
@@ -802,7 +808,7 @@ def test_a_stream_begins_with_the_first_item_and_runs_only_a_little_ahead() -> N
     found.close()
 
 
-def test_leaving_a_stream_early_closes_it_before_the_next_line() -> None:
+def test_leaving_a_stream_early_closes_it_before_the_next_line(patient: None) -> None:
     numbers = Numbers()
     for number in stream(numbers.to, float("inf")):
         if number == 3:
@@ -852,23 +858,19 @@ def test_ctrl_c_closes_a_stream(where: str) -> None:
     with pytest.raises(KeyboardInterrupt):
         consume()
     gc.collect()
-    run(give, 1, after=0.02)
-    assert numbers.ended.endswith("closed")
+    assert numbers.is_closed.wait(60)
 
 
-def test_a_stream_collected_in_the_loop_s_own_thread_is_closed_without_a_wait() -> None:
+def test_a_stream_collected_in_the_loop_s_own_thread_is_closed_without_a_wait(patient: None) -> None:
     numbers = Numbers()
     kept = [stream(numbers.to, float("inf"))]
     assert next(kept[0]) == 1
 
-    async def collect() -> float:
-        began = time.monotonic()
+    async def collect() -> None:
         kept.clear()
-        return time.monotonic() - began
 
-    assert run(collect) < 1
-    run(give, 1, after=0.02)
-    assert numbers.ended.endswith("closed")
+    run(collect)
+    assert numbers.is_closed.wait(60)
 
 
 def test_a_stream_can_be_taken_up_in_another_thread() -> None:
@@ -877,7 +879,7 @@ def test_a_stream_can_be_taken_up_in_another_thread() -> None:
     rest: list[int] = []
     thread = threading.Thread(target=lambda: rest.extend(found))
     thread.start()
-    thread.join(10)
+    thread.join(60)
     assert first + rest == list(range(1, 101))
 
 
@@ -935,7 +937,7 @@ def test_a_slow_generator_s_items_go_off_one_by_one() -> None:
         yield from range(40)
         time.sleep(_callers_code.SLICE)
         yield 40
-        assert arrived.wait(10)
+        assert arrived.wait(60)
         yield 41
 
     async def watch(items: Any) -> int:
@@ -1152,7 +1154,7 @@ import time, threading
 entered = threading.Event()
 async def block():
     entered.set()
-    time.sleep(60)
+    time.sleep(600)
 threading.Thread(target=_bridge.run, args=(block,), daemon=True).start()
 entered.wait()
 """,
@@ -1165,14 +1167,14 @@ entered.wait()
 def test_a_program_ends_at_once_and_in_silence(server: Server, ending: str, loop: str) -> None:
     code = f"""
 import sys, time, lisn_sync
-from lisn_sync import _bridge
+from lisn_sync import _at_exit, _bridge
+if {ending != "a blocked loop"}:
+    _at_exit.LEAVE = 1e6  # whatever takes all of it hangs
 client = lisn_sync.Lisn("token", base_url=sys.argv[1], max_retries=0)
 {ENDINGS[ending]}
-print("end", time.time(), flush=True)
+print("end", flush=True)
 """
-    printed = script(code, server.url, loop=loop, seconds=20).split()
-    assert printed.pop(0) == "end"
-    assert time.time() - float(printed[0]) < 2
+    assert script(code, server.url, loop=loop, seconds=60).startswith("end")
     assert server.when(lambda seen: seen["open"] == 0)
 
 
@@ -1207,7 +1209,7 @@ def test_a_program_that_fails_says_so_and_nothing_else(server: Server, ending: s
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=60,
         check=False,
     )
     said = without_slowness(done.stderr)
@@ -1281,7 +1283,7 @@ def test_a_client_that_is_dropped_closes_its_connection_in_silence(
         for _ in range(3):
             use()
             gc.collect()
-        until = time.monotonic() + 10
+        until = time.monotonic() + 60
         while json.load(urlopen(sys.argv[1] + "/seen"))["open"]:
             assert time.monotonic() < until
             time.sleep(0.01)

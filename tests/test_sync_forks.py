@@ -9,7 +9,7 @@ import ast
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -27,7 +27,8 @@ both_loops = pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 FORK = """
 import gc, os, ssl, sys, threading, warnings
 warnings.simplefilter("ignore", DeprecationWarning)  # 3.12 warns of every fork while there are threads
-import lisn_sync
+import lisn_async._transport, lisn_sync
+lisn_async._transport.KEEP_ALIVE = 600  # seconds for which a parent may wait for its child
 context = ssl.create_default_context(cafile=sys.argv[2]) if sys.argv[2] else None
 client = lisn_sync.Lisn("token", base_url=sys.argv[1], ssl_context=context, max_retries=0)
 other = lisn_sync.Lisn("token", base_url=sys.argv[1], ssl_context=context, max_retries=0)
@@ -65,12 +66,16 @@ print("done", flush=True)
 @pytest.mark.parametrize("transport", ["http", "https"])
 @pytest.mark.parametrize("way", ["calls", "only ends", "ends as a program", "in the middle of a call"])
 def test_after_a_fork_the_child_works_and_the_parent_keeps_its_connection(
-    request: pytest.FixtureRequest, transport: str, way: str, loop: str
+    request: pytest.FixtureRequest,
+    servers: Callable[[str], Server],
+    transport: str,
+    way: str,
+    loop: str,
 ) -> None:
     if loop == "uvloop":
         pytest.importorskip("uvloop")
     certificate = request.getfixturevalue("certificate") if transport == "https" else ""
-    server = Server(certificate)
+    server = servers(certificate)
     without = "import sys; sys.modules['uvloop'] = None\n" if loop == "asyncio" else ""
     command = [sys.executable, "-X", "dev", "-W", "error", "-c", without + FORK, server.url, certificate, way]
     pipe = subprocess.PIPE
@@ -78,11 +83,10 @@ def test_after_a_fork_the_child_works_and_the_parent_keeps_its_connection(
         try:
             if way == "in the middle of a call":
                 server.when(lambda seen: seen["begun"] == 1)
-            out, err = program.communicate("go\n", timeout=30)
+            out, err = program.communicate("go\n", timeout=60)
         finally:
             program.kill()
         seen = server.seen()
-        server.stop()
     assert (out, without_slowness(err), program.returncode) == ("done\n", "", 0)
     ports = seen["ports"]
     children = 0 if way == "only ends" else 2

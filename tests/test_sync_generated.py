@@ -458,6 +458,7 @@ def wrong(client: Lisn, core: AsyncLisn) -> None:
 """
 
 
+@pytest.mark.timeout(600)
 def test_a_type_checker_sees_each_mistake_of_a_user_and_of_a_delegation(tmp_path: Path) -> None:
     (tmp_path / "user.py").write_text(USER)
     command = [sys.executable, "-m", "mypy", "--strict", "--no-error-summary", "--config-file="]

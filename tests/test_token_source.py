@@ -399,7 +399,7 @@ def test_a_client_may_be_used_in_several_loops_after_another(lisn_sandbox: Any) 
 
 
 def test_two_loops_that_ask_at_the_same_time_both_get_a_second_try(lisn_sandbox: Any) -> None:
-    both_ask, times = threading.Barrier(2, timeout=10), iter(range(9))
+    both_ask, times = threading.Barrier(2, timeout=60), iter(range(9))
 
     def source() -> str:
         if next(times) < 2:

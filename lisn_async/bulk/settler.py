@@ -155,9 +155,10 @@ class Settler:
 
     async def settle(self) -> Settled:
         """What becomes of the ambiguous items. The unsure ones stay in `ambiguous`."""
-        wait = max(0.0, max(job.believable_at for job in self.ambiguous) - time.monotonic())
+        believable_at = max(job.believable_at for job in self.ambiguous)
+        wait = max(0.0, believable_at - time.monotonic())
         logger.info("replies lost: %d; looking for those assistants in %.1f s", len(self.ambiguous), wait)
-        await asyncio.sleep(wait)
+        await _sleep_until(believable_at)
         findings = await self._look()
         if self._sent_again:
             # Some of these, perhaps: what was lost a second time may come as late as the first.
@@ -191,7 +192,7 @@ class Settler:
     async def _look_again(self) -> Audit:
         if not self._before_is_whole:
             return Audit(doubt=NOT_WHOLE)
-        await asyncio.sleep(max(0.0, self._sent_again_at + self._seconds() - time.monotonic()))
+        await _sleep_until(self._sent_again_at + self._seconds())
         rows = await self._listing()
         if isinstance(rows, str):
             return Audit(doubt=rows)
@@ -263,6 +264,13 @@ class Settler:
         except (APIError, ValidationError):  # an id that is odd cannot be asked for
             return False
         return False
+
+
+async def _sleep_until(moment: float) -> None:
+    """Sleep until a moment of the monotonic clock. A timer of uvloop may ring a millisecond before its time, and a
+    listing that is looked at too soon lacks what is there."""
+    while (left := moment - time.monotonic()) > 0:
+        await asyncio.sleep(left)
 
 
 def unsettled(job: Job, doubt: str, what: str = EARLIER) -> LisnError:

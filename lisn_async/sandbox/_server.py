@@ -28,6 +28,7 @@ class Server:
         # The low-level server: the routing is ours (`_routes.py`), and web.Application's machinery is not needed.
         self._web = web.Server(_noting_what_is_under_way(handle), handler_cancellation=True)
         self._listener: asyncio.Server | None = None
+        self._listening: socket.socket | None = None
         self._address: _sockets.Address | None = None
         self._reserved: socket.socket | None = None  # the port's, while nobody listens
         self._outage: asyncio.Task[None] | None = None
@@ -45,7 +46,23 @@ class Server:
         self._listener = await loop.create_server(
             self._connection, sock=sock, backlog=_sockets.BACKLOG, start_serving=False
         )
+        self._listening = sock
         await self._listener.start_serving()
+
+    def _stop_listening(self) -> None:
+        """Take no more connections. One that is half accepted still becomes a whole one, and is ended as those are.
+
+        asyncio leaves such a one open and complains of it, where `Server.close` comes between its two halves.
+        """
+        sock, self._listening = self._listening, None
+        if self._listener is None or sock is None:
+            return
+        loop = asyncio.get_running_loop()
+        if isinstance(loop, asyncio.SelectorEventLoop):
+            loop.remove_reader(sock)
+            sock.close()
+        else:
+            self._listener.close()
 
     def refuse(self, seconds: float) -> None:
         """Refuse every connection for so long, and end the idle ones; those with a request under way go on."""
@@ -54,7 +71,7 @@ class Server:
         loop = asyncio.get_running_loop()
         self._outage_ends = max(self._outage_ends, loop.time() + seconds)
         if self._reserved is None:
-            self._listener.close()
+            self._stop_listening()
             # Bound and not listening: that is what refuses, and keeps the port from being given to somebody else.
             self._reserved = self._address.bind()
             self._outage = loop.create_task(self._end_outage(self._reserved))
@@ -82,9 +99,9 @@ class Server:
                 await self._outage
         if self._reserved is not None:
             self._reserved.close()
-        if self._listener is not None:
-            self._listener.close()
-        await asyncio.sleep(0)  # a connection accepted in this very moment comes to light
+        self._stop_listening()
+        for _ in range(3):  # a connection accepted in this very moment comes to light
+            await asyncio.sleep(0)
         connections = [one for one in self._web.connections if isinstance(one, _Connection)]
         for connection in connections:
             connection.break_off()
@@ -96,6 +113,7 @@ class Server:
     def _connection(self) -> "_Connection":
         return _Connection(
             self._web,
+            is_wanted=lambda: self._listening is not None,
             loop=asyncio.get_running_loop(),
             access_log=None,
             auto_decompress=False,  # a compressed body is refused, never unpacked
@@ -106,10 +124,11 @@ class Server:
 class _Connection(web.RequestHandler):
     """A connection that can be ended from this side, and that refuses garbage in our own words."""
 
-    __slots__ = ("_gone", "_wire", "is_under_way")
+    __slots__ = ("_gone", "_is_wanted", "_wire", "is_under_way")
 
-    def __init__(self, *args: Any, **options: Any) -> None:
+    def __init__(self, *args: Any, is_wanted: Callable[[], bool], **options: Any) -> None:
         super().__init__(*args, **options)
+        self._is_wanted = is_wanted
         self._gone: asyncio.Future[None] = options["loop"].create_future()
         self._wire: asyncio.Transport | None = None
         self.is_under_way = False
@@ -117,6 +136,8 @@ class _Connection(web.RequestHandler):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._wire = cast("asyncio.Transport", transport)  # uvloop's is one in all but name
         super().connection_made(transport)
+        if not self._is_wanted():
+            self.end_if_idle()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         super().connection_lost(exc)
