@@ -44,7 +44,7 @@ import anyio
 from ._at_exit import adopt, at_once
 from ._callers_code import callback_of, items_of
 from ._calls import AtCaller, Call, Caller, Stream, crossing
-from ._loop import TooLate, home
+from ._loop import TooLate, home, loop_factory
 
 __all__ = ["adopt", "callback_of", "close", "items_of", "overloaded", "run", "stream"]
 
@@ -61,7 +61,8 @@ def run(func: Callable[P, Coroutine[Any, Any, T]], /, *args: P.args, **kwargs: P
             raise
         if sys.is_finalizing():
             return at_once(func(*args, **kwargs))
-        return anyio.run(partial(func, *args, **kwargs))
+        options = {"loop_factory": loop_factory(with_uvloop=False)}
+        return anyio.run(partial(func, *args, **kwargs), backend_options=options)
     caller = Caller()
     watch = weakref.ref(caller, call.lose)
     try:

@@ -11,13 +11,14 @@ import concurrent.futures.thread  # noqa: F401 - it refuses to be imported by a 
 import contextlib
 import contextvars
 import os
+import socket
 import sys
 import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import anyio
 
@@ -128,7 +129,11 @@ class Background:
             first = _try_descriptors()
             # An empty context: Python 3.14 lets threads inherit that of whoever made the first call.
             contextvars.Context().run(
-                partial(anyio.run, self._serve, backend_options={"use_uvloop": _has_uvloop() and first > 2})
+                partial(
+                    anyio.run,
+                    self._serve,
+                    backend_options={"loop_factory": loop_factory(with_uvloop=_has_uvloop() and first > 2)},
+                )
             )
         except BaseException as failure:  # noqa: BLE001
             self._failure = failure
@@ -201,6 +206,47 @@ def _try_descriptors() -> int:
     finally:
         for descriptor in opened:
             os.close(descriptor)
+
+
+def loop_factory(*, with_uvloop: bool) -> Callable[[], asyncio.AbstractEventLoop]:
+    """What makes a loop, one that finds addresses as `_look_up` does."""
+    base: type[asyncio.AbstractEventLoop]
+    if with_uvloop:
+        import uvloop
+
+        base = uvloop.Loop
+    elif sys.platform == "win32":
+        base = asyncio.ProactorEventLoop
+    else:
+        base = asyncio.SelectorEventLoop
+    return cast("Callable[[], asyncio.AbstractEventLoop]", type("Loop", (base,), {"getaddrinfo": _look_up}))
+
+
+async def _look_up(
+    loop: asyncio.AbstractEventLoop,
+    host: str | bytes | None,
+    port: str | bytes | int | None,
+    *,
+    family: int = 0,
+    type: int = 0,
+    proto: int = 0,
+    flags: int = 0,
+) -> Any:
+    """The addresses of a host, found in a thread of Python's.
+
+    uvloop's own looks them up, also those that are numbers already, in threads of libuv, which joins these when the
+    process exits. The child of a fork does not have them: SIGSEGV, unless it had begun others by a request of its own.
+    """
+    ask = partial(socket.getaddrinfo, host, port, family, type, proto)
+    try:
+        return ask(flags | socket.AI_NUMERICHOST)  # at once
+    except socket.gaierror:
+        pass
+    try:
+        answer = loop.run_in_executor(None, ask, flags)
+    except RuntimeError:  # no more threads: the program is ending
+        return ask(flags)
+    return await answer
 
 
 def _has_uvloop() -> bool:
