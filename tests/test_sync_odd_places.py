@@ -23,7 +23,7 @@ import pytest
 
 import lisn_sync
 from lisn_async.sandbox import Sandbox
-from lisn_sync import _calls, _loop
+from lisn_sync import _calls
 from lisn_sync._bridge import run, stream
 from tests.fix_sync import Server, script, without_slowness
 
@@ -413,33 +413,6 @@ def test_a_program_without_standard_streams_can_call(lisn_sandbox: Sandbox, loop
         lisn_sandbox.token,
         loop=loop,
     )
-
-
-# --- greenlets ----------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("patched", ["thread=True", "thread=False"])
-@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
-def test_under_gevent_a_call_works_where_threads_were_left_alone_and_else_says_so(
-    lisn_sandbox: Sandbox, patched: str, loop: str
-) -> None:
-    pytest.importorskip("gevent", reason="gevent is not installed")
-    printed = script(
-        f"""
-        from gevent import monkey
-        monkey.patch_all({patched})
-        import sys, lisn_sync
-        client = lisn_sync.Lisn(sys.argv[2], base_url=sys.argv[1])
-        try:
-            print(client.assistants.list())
-        except RuntimeError as error:
-            print(error)
-        """,
-        lisn_sandbox.base_url,
-        lisn_sandbox.token,
-        loop=loop,
-    )
-    assert printed.strip() == ("[]" if patched == "thread=False" else _loop.NO_THREADS)
 
 
 # --- the client's own functions -----------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 import signal
+import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -136,6 +137,10 @@ async def test_200_callers_of_whom_one_in_ten_hangs_up_midway_leave_nothing_behi
 async def test_sigterm_with_requests_in_flight_ends_the_process_within_a_second(
     run: Case, relay: Relay, lisn_sandbox: Sandbox
 ) -> None:
+    if run.command[0] == "hypercorn" and sys.version_info >= (3, 12):
+        pytest.skip(
+            "Hypercorn lets requests in flight end: it awaits Server.wait_closed(), which does since 3.12.1"
+        )
     lisn_sandbox.faults = [{"do": "hang", "operation": "create", "times": None}]
     took = []
     while len(took) < TRIES and min(took, default=1) >= 1:
