@@ -365,9 +365,12 @@ async def _read(
     """The body as it travelled: None, and the connection closed, if it exceeds `most` bytes."""
     content = response.content
     body: bytes | bytearray
-    unread.add(content)
     try:
-        body = content.read_nowait() if content.is_eof() else await content.readany()
+        if content.is_eof():
+            body = content.read_nowait()
+        else:
+            unread.add(content)
+            body = await content.readany()
         while len(body) <= most and not content.at_eof():
             if type(body) is bytes:
                 body = bytearray(body)  # grows in place: joining pieces would hold everything twice
