@@ -14,6 +14,7 @@ Where each part lives; a file imports only from those below it:
     _at_exit.py       the end of the program
     _calls.py         one coroutine or async generator, one caller waiting for it; tracebacks
     _loop.py          the thread with its loop; forks
+    _loop_kind.py     what kind of loop that is; how it finds addresses
 
 Five rules keep this from hanging or leaking. Each was broken on purpose in tests/test_sync_*.py.
 
@@ -44,7 +45,8 @@ import anyio
 from ._at_exit import adopt, at_once
 from ._callers_code import callback_of, items_of
 from ._calls import AtCaller, Call, Caller, Stream, crossing
-from ._loop import TooLate, home, loop_factory
+from ._loop import TooLate, home
+from ._loop_kind import plain_loop
 
 __all__ = ["adopt", "callback_of", "close", "items_of", "overloaded", "run", "stream"]
 
@@ -61,8 +63,7 @@ def run(func: Callable[P, Coroutine[Any, Any, T]], /, *args: P.args, **kwargs: P
             raise
         if sys.is_finalizing():
             return at_once(func(*args, **kwargs))
-        options = {"loop_factory": loop_factory(with_uvloop=False)}
-        return anyio.run(partial(func, *args, **kwargs), backend_options=options)
+        return anyio.run(partial(func, *args, **kwargs), backend_options={"loop_factory": plain_loop()})
     caller = Caller()
     watch = weakref.ref(caller, call.lose)
     try:

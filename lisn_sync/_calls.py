@@ -28,7 +28,7 @@ AHEAD = 16  # outcomes waiting for the caller of a stream, at most
 # The files of the bridge, as code objects name them: `outside` trims their frames.
 BRIDGE = {
     __file__.removesuffix("_calls.py") + name
-    for name in ("_bridge.py", "_callers_code.py", "_at_exit.py", "_calls.py", "_loop.py")
+    for name in ("_bridge.py", "_callers_code.py", "_at_exit.py", "_calls.py", "_loop.py", "_loop_kind.py")
 }
 
 

@@ -11,14 +11,13 @@ import concurrent.futures.thread  # noqa: F401 - it refuses to be imported by a 
 import contextlib
 import contextvars
 import os
-import socket
 import sys
 import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 import anyio
 
@@ -27,6 +26,8 @@ import anyio._backends._asyncio
 from anyio.from_thread import BlockingPortal
 
 from lisn_async._forks import WholeAtForks
+
+from ._loop_kind import best_loop
 
 PULSE = 1.0  # s between two looks of whoever waits: whether the loop is alive, and the caller wanted
 LEAVE = 1.0  # s in which open clients must have closed at the end of the program
@@ -126,15 +127,9 @@ class Background:
             _here.is_ours = True
             import encodings.idna  # noqa: F401 - aiohttp's first request would, in the middle of a fork perhaps
 
-            first = _try_descriptors()
+            options = {"loop_factory": best_loop()}
             # An empty context: Python 3.14 lets threads inherit that of whoever made the first call.
-            contextvars.Context().run(
-                partial(
-                    anyio.run,
-                    self._serve,
-                    backend_options={"loop_factory": loop_factory(with_uvloop=_has_uvloop() and first > 2)},
-                )
-            )
+            contextvars.Context().run(partial(anyio.run, self._serve, backend_options=options))
         except BaseException as failure:  # noqa: BLE001
             self._failure = failure
         finally:
@@ -190,71 +185,6 @@ class _Inbox:
             if self._items:  # no bell will ring for what was handed over already
                 os.eventfd_write(self._bell, 1)
             raise
-
-
-def _try_descriptors() -> int:
-    """The first descriptor that a loop would get. `OSError` where there are fewer than it opens.
-
-    uvloop aborts the process instead of raising that, and also when it closes one of the first three, which a daemon
-    may have closed.
-    """
-    opened: list[int] = []
-    try:
-        for _ in range(4):
-            opened += os.pipe()
-        return min(opened)
-    finally:
-        for descriptor in opened:
-            os.close(descriptor)
-
-
-def loop_factory(*, with_uvloop: bool) -> Callable[[], asyncio.AbstractEventLoop]:
-    """What makes a loop, one that finds addresses as `_look_up` does."""
-    base: type[asyncio.AbstractEventLoop]
-    if with_uvloop:
-        import uvloop
-
-        base = uvloop.Loop
-    elif sys.platform == "win32":
-        base = asyncio.ProactorEventLoop
-    else:
-        base = asyncio.SelectorEventLoop
-    return cast("Callable[[], asyncio.AbstractEventLoop]", type("Loop", (base,), {"getaddrinfo": _look_up}))
-
-
-async def _look_up(
-    loop: asyncio.AbstractEventLoop,
-    host: str | bytes | None,
-    port: str | bytes | int | None,
-    *,
-    family: int = 0,
-    type: int = 0,
-    proto: int = 0,
-    flags: int = 0,
-) -> Any:
-    """The addresses of a host, found in a thread of Python's.
-
-    uvloop's own looks them up, also those that are numbers already, in threads of libuv, which joins these when the
-    process exits. The child of a fork does not have them: SIGSEGV, unless it had begun others by a request of its own.
-    """
-    ask = partial(socket.getaddrinfo, host, port, family, type, proto)
-    try:
-        return ask(flags | socket.AI_NUMERICHOST)  # at once
-    except socket.gaierror:
-        pass
-    try:
-        answer = loop.run_in_executor(None, ask, flags)
-    except RuntimeError:  # no more threads: the program is ending
-        return ask(flags)
-    return await answer
-
-
-def _has_uvloop() -> bool:
-    try:
-        import uvloop  # noqa: F401
-    except ImportError:
-        return False
-    return sys.platform != "win32"
 
 
 class Home:

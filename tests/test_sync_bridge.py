@@ -345,7 +345,7 @@ def test_a_call_works_while_another_thread_is_importing_sniffio(monkeypatch: pyt
 def test_a_signal_handler_may_call_while_its_thread_starts_the_loop() -> None:
     script("""
         import _thread, os, signal, threading, time
-        from lisn_sync import _loop
+        from lisn_sync import _loop, _loop_kind
         from lisn_sync._bridge import run
         async def give(value): return value
         found = []
@@ -367,18 +367,18 @@ def test_a_signal_handler_may_call_while_its_thread_starts_the_loop() -> None:
 def test_a_call_in_the_thread_of_a_loop_that_is_just_starting_is_refused_too() -> None:
     # Whatever the collector finds in that thread: a `__del__` that closes a client, say.
     script("""
-        from lisn_sync import _loop
+        from lisn_sync import _loop, _loop_kind
         from lisn_sync._bridge import run
         async def give(value): return value
         found = []
-        has_uvloop = _loop._has_uvloop
+        has_uvloop = _loop_kind._has_uvloop
         def collect():
             try:
                 run(give, "too early")
             except RuntimeError as error:
                 found.append(str(error))
             return has_uvloop()
-        _loop._has_uvloop = collect
+        _loop_kind._has_uvloop = collect
         assert run(give, 1) == 1
         assert found == [_loop.OWN_LOOP]
     """)

@@ -164,7 +164,7 @@ def test_a_fork_waits_for_a_loop_that_is_half_started(tmp_path: Path) -> None:
     script("""
         import os, signal, sys, threading, warnings
         warnings.simplefilter("ignore", DeprecationWarning)
-        from lisn_sync import _loop
+        from lisn_sync import _loop_kind
         from lisn_sync._bridge import run
         async def give(value): return value
         entered = threading.Event()
@@ -172,7 +172,7 @@ def test_a_fork_waits_for_a_loop_that_is_half_started(tmp_path: Path) -> None:
         def has_uvloop():
             import slow
             return False
-        _loop._has_uvloop = has_uvloop
+        _loop_kind._has_uvloop = has_uvloop
         thread = threading.Thread(target=run, args=(give, 1))
         thread.start()
         entered.wait()

@@ -21,6 +21,7 @@ BY_HAND = {
     "_generate/source.py",
     "_generate/tables.py",
     "_loop.py",
+    "_loop_kind.py",
     "py.typed",
 }
 COMMAND = "python -m lisn_sync._generate"
