@@ -12,7 +12,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -63,15 +63,18 @@ def part_of(item: dict[str, Any]) -> int:
     return crc32(item["name"].encode()) % PARTS
 
 
-def remembered(items: list[dict[str, Any]], journals: Path) -> list[dict[str, Any]]:
-    """What the journals say became of each item, for the judge."""
+def remembered(
+    items: list[dict[str, Any]], journals: Path, open_questions: Collection[int] = ()
+) -> list[dict[str, Any]]:
+    """What the journals say became of each item, for the judge; some partitions end with items of unknown fate."""
     outcomes = []
     for part in range(PARTS):
         facts = [json.loads(line) for line in (journals / f"{part}.journal").read_bytes().splitlines()]
         ids = {fact["created"]: fact["id"] for fact in facts if "created" in fact}
         mine = [item for item in items if part_of(item) == part]
         for index, item in enumerate(mine):
-            named = {"id": ids[index], "outcome": "created"} if index in ids else {"outcome": "failed"}
+            missing = {"outcome": "unknown" if part in open_questions else "failed"}
+            named = {"id": ids[index], "outcome": "created"} if index in ids else missing
             outcomes.append({"fields": item, **named})
     return outcomes
 
@@ -274,6 +277,9 @@ def test_a_pool_whose_worker_is_killed_goes_on_elsewhere_and_makes_nothing_twice
     os.kill(next(iter(stuck(box, items, here, first).values())), signal.SIGKILL)
     assert first.wait() != 0
     box.faults = []
+    # All are killed with the one. Of a partition whose first reply had not come yet, nothing shows later that a listing
+    # is not an old one: what it lacks may be there.
+    new = {int(one.stem) for one in here.glob("?.journal") if b'"created"' not in one.read_bytes()}
 
     shutil.copytree(here, elsewhere)
     for journal in elsewhere.iterdir():  # more than `timeout` has passed, so nothing of it can be under way
@@ -285,10 +291,12 @@ def test_a_pool_whose_worker_is_killed_goes_on_elsewhere_and_makes_nothing_twice
     finally:
         second.kill()
 
-    said = re.findall(r"^(\d+) created, 0 failed, 0 unknown$", second.log, re.MULTILINE)
-    assert sum(map(int, said)) == ITEMS, second.log
-    assert len(said) == PARTS
-    verdict = box.judge(remembered(items, elsewhere))
+    said = re.findall(r"^(\d+) created, 0 failed, (\d+) unknown$", second.log, re.MULTILINE)
+    assert len(said) == PARTS, second.log
+    for part, (created, unknown) in enumerate(said):
+        assert int(created) + int(unknown) == sum(part_of(item) == part for item in items), second.log
+        assert part in new or unknown == "0", second.log
+    verdict = box.judge(remembered(items, elsewhere, new))
     assert (verdict.lost, verdict.duplicated, verdict.unexplained, verdict.wrong_id) == (0, 0, 0, 0)
-    assert verdict.created == len(box.assistants()) == ITEMS
+    assert new or len(box.assistants()) == ITEMS
     assert not MISHAPS.search(second.log), second.log
