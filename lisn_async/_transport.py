@@ -221,7 +221,13 @@ class Transport:
         if response is not None:
             return Reply(status=response.status, headers=response.headers, body=None, broken=cut_off(error))
         unsent = sending.was_unsent(error)
-        return broken(error, seconds, unsent=unsent, is_borrowed=self._borrowed is not None)
+        return broken(
+            error,
+            seconds,
+            unsent=unsent,
+            is_borrowed=self._borrowed is not None,
+            is_proxied=self._settings.proxy is not None,
+        )
 
     def enter(self) -> None:
         """Count one more `with` block, and allow requests again after a close."""
