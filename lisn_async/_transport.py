@@ -260,7 +260,9 @@ class Transport:
     async def _new_pool(self) -> Pool:
         loop = asyncio.get_running_loop()
         if self._closed:
-            raise ConfigurationError("this client is closed; make another, or enter it again with `with`")
+            raise ConfigurationError(
+                "this client is closed; make another, or enter it again with `async with` (`with` for Lisn)"
+            )
         _keep_buffers_on_the_heap()
         if self._borrowed is not None and self._borrowed.closed:
             raise ConfigurationError("the session that was lent to this client is closed")
