@@ -13,7 +13,9 @@ NEVER_WRITTEN = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 """What aiohttp raises before there is a connection."""
 
 
-def broken(error: BaseException, seconds: float, *, unsent: bool, is_borrowed: bool) -> Broken:
+def broken(
+    error: BaseException, seconds: float, *, unsent: bool, is_borrowed: bool, is_proxied: bool
+) -> Broken:
     """An attempt that ended without a reply, within a limit of so many seconds."""
     happened = Happened.UNSENT if unsent else Happened.LOST
     kind: Kind = "connection"
@@ -29,6 +31,10 @@ def broken(error: BaseException, seconds: float, *, unsent: bool, is_borrowed: b
     elif unsent and is_borrowed and not isinstance(error, aiohttp.ClientError | OSError):
         happened = Happened.BARRED
         why = f"the borrowed session cannot be used for it, or not in this loop ({_name(error)}: {error})"
+    elif isinstance(error, aiohttp.ClientProxyConnectionError) or (
+        is_proxied and isinstance(error, aiohttp.ClientConnectorDNSError)
+    ):
+        why = f"could not connect to the proxy ({_name(error)})"
     elif unsent:
         why = f"could not connect ({_name(error)})"
     elif isinstance(error, aiohttp.ClientResponseError):

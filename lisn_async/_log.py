@@ -17,13 +17,16 @@ logger.addHandler(logging.NullHandler())
 
 def set_up_from_environment() -> None:
     """Give the logger a handler of its own if `LISN_LOG` asks for it (`debug` or `info`)."""
-    level = {"debug": logging.DEBUG, "info": logging.INFO}.get(os.environ.get("LISN_LOG", "").lower())
-    if level is None or any(isinstance(handler, _OwnHandler) for handler in logger.handlers):
+    wanted = os.environ.get("LISN_LOG", "").lower()
+    level = {"debug": logging.DEBUG, "info": logging.INFO}.get(wanted, logging.WARNING)
+    if not wanted or any(isinstance(handler, _OwnHandler) for handler in logger.handlers):
         return
     handler = _OwnHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
     logger.addHandler(handler)
     logger.setLevel(level)
+    if level == logging.WARNING:
+        logger.warning("LISN_LOG must be debug or info; only warnings are printed")
 
 
 class _OwnHandler(logging.StreamHandler):  # type: ignore[type-arg]  # generic in the stubs only

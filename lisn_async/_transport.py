@@ -221,7 +221,13 @@ class Transport:
         if response is not None:
             return Reply(status=response.status, headers=response.headers, body=None, broken=cut_off(error))
         unsent = sending.was_unsent(error)
-        return broken(error, seconds, unsent=unsent, is_borrowed=self._borrowed is not None)
+        return broken(
+            error,
+            seconds,
+            unsent=unsent,
+            is_borrowed=self._borrowed is not None,
+            is_proxied=self._settings.proxy is not None,
+        )
 
     def enter(self) -> None:
         """Count one more `with` block, and allow requests again after a close."""
@@ -254,7 +260,9 @@ class Transport:
     async def _new_pool(self) -> Pool:
         loop = asyncio.get_running_loop()
         if self._closed:
-            raise ConfigurationError("this client is closed; make another, or enter it again with `with`")
+            raise ConfigurationError(
+                "this client is closed; make another, or enter it again with `async with` (`with` for Lisn)"
+            )
         _keep_buffers_on_the_heap()
         if self._borrowed is not None and self._borrowed.closed:
             raise ConfigurationError("the session that was lent to this client is closed")

@@ -87,6 +87,7 @@ PROGRAM = """
     [
         ("debug", ["DEBUG", "INFO", "DEBUG", "DEBUG", "DEBUG", "WARNING"]),
         ("INFO", ["INFO", "WARNING"]),
+        ("debgu", ["WARNING", "WARNING"]),
         ("", []),
         (None, []),
     ],

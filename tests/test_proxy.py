@@ -326,3 +326,14 @@ async def test_creates_at_once_through_a_proxy_arrive_once_each(
             await asyncio.gather(*(client("create", **{**CREATE, "name": f"n{n}"}) for n in range(12)))
     names = sorted(request.partition(b'"name":"')[2].partition(b'"')[0] for request in there.origin.requests)
     assert names == sorted(f"n{n}".encode() for n in range(12))
+
+
+@pytest.mark.parametrize(
+    ("proxy", "why"),
+    [("127.0.0.1:1", "Connection refused"), ("no-such-proxy.invalid:1", "the host name is not known")],
+)
+async def test_a_proxy_that_is_not_there_is_what_the_error_blames(proxy: str, why: str) -> None:
+    async with AsyncLisn(TOKEN, base_url=f"https://{HOST}", proxy=f"http://{proxy}", max_retries=0) as client:
+        with pytest.raises(APIConnectionError) as caught:
+            await client.assistants.list()
+    assert str(caught.value).endswith(f"could not connect to the proxy ({why})")

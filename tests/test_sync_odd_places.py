@@ -29,7 +29,7 @@ from tests.fix_sync import Server, script, without_slowness
 
 ROOT = Path(__file__).resolve().parent.parent
 SPEC: dict[str, Any] = {"name": "x", "type": "text", "llm_provider": "openai", "system_prompt": "p"}
-CLOSED = "this client is closed; make another, or enter it again with `with`"
+CLOSED = "this client is closed; make another, or enter it again with `async with` (`with` for Lisn)"
 
 
 # --- a client that is being closed ------------------------------------------------------------------------------
