@@ -111,7 +111,9 @@ def changed_limits(
 
 def _rate_limit(given: RateLimit | None) -> RateLimit | None:
     if given is not None and not isinstance(given, RateLimit):
-        raise ConfigurationError(f"rate_limit must be a RateLimit, not {type(given).__name__}")
+        raise ConfigurationError(
+            f"rate_limit must be a RateLimit, such as RateLimit(600, per_seconds=60), not {type(given).__name__}"
+        )
     return given
 
 

@@ -184,6 +184,8 @@ def checked_token(token: object, source: str) -> Secret:
             what = "begins or ends with white space (a newline from a file?)"
         elif not token.isascii():
             what = "holds a character outside ASCII"
+        elif token.lower().startswith("bearer "):
+            what = "begins with Bearer, which the client adds itself"
         else:
             what = "holds a space or a control character"
         raise ConfigurationError(f"{source} {what}; a token is made of visible ASCII characters only")

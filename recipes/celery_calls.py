@@ -17,5 +17,5 @@ client = Lisn(rate_limit=RateLimit(600, per_seconds=60, burst=20, redis=os.envir
 
 
 @app.task(autoretry_for=(RateLimitError,), retry_backoff=True)
-def create(**fields):
-    return client.assistants.create(**fields).id
+def create(spec):
+    return client.assistants.create(spec).id

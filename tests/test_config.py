@@ -59,6 +59,11 @@ def test_the_environment_is_used_and_empty_counts_as_unset(monkeypatch: pytest.M
     assert AsyncLisn().base_url == "http://localhost:1"
 
 
+def test_a_token_with_the_word_that_goes_before_it_is_told_so() -> None:
+    with pytest.raises(ConfigurationError, match="begins with Bearer, which the client adds itself"):
+        AsyncLisn("Bearer s3cret")
+
+
 @pytest.mark.parametrize(
     "token", ["", "s3cret\n", " s3cret", "s3 cret", "s3crét", "s3cret\x00", "s3cret\r\nX: y"]
 )

@@ -163,7 +163,7 @@ def test_what_cannot_work_is_refused_and_named(arguments: dict[str, Any], says: 
 
 
 def test_a_client_takes_nothing_else_for_a_rate_limit() -> None:
-    with pytest.raises(ConfigurationError, match="rate_limit must be a RateLimit, not tuple"):
+    with pytest.raises(ConfigurationError, match=r"rate_limit must be a RateLimit, such as .*, not tuple"):
         AsyncLisn("t", rate_limit=(10, 1))  # type: ignore[arg-type]
 
 

@@ -187,6 +187,8 @@ def open_journal(path: str | os.PathLike[str], base_url: str) -> Journal:
     where = Path(path)
     try:
         return _open(where, base_url)
+    except FileNotFoundError as error:
+        raise JournalError(f"cannot open the journal {where}: its folder does not exist") from error
     except OSError as error:
         raise JournalError(f"cannot open the journal {where}: {error.strerror}") from error
     except ValueError as error:  # of the name

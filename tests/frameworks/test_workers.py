@@ -162,7 +162,7 @@ from lisn_sync import APIConnectionError, AuthenticationError, ValidationError
 fields = dict(type="text", llm_provider="grok", system_prompt="p")
 
 def failure(**fields):
-    return create.delay(**fields).get(propagate=False)
+    return create.delay(fields).get(propagate=False)
 
 error = failure(name="refused", **fields)
 assert type(error) is AuthenticationError and (error.status_code, error.attempts) == (401, 1), repr(error)
@@ -170,9 +170,9 @@ error = failure(name="lost", **fields)
 assert type(error) is APIConnectionError and error.outcome_unknown, repr(error)
 error = failure(name="", **fields)
 assert type(error) is ValidationError and list(error.fields) == ["name"], repr(error)
-print("made", create.delay(name="declined", **fields).get())
+print("made", create.delay({"name": "declined", **fields}).get())
 signal.sigwait([signal.SIGUSR1])
-made = group(create.s(name=f"many {number}", **fields) for number in range(45))().get()
+made = group(create.s({"name": f"many {number}", **fields}) for number in range(45))().get()
 assert len(set(made)) == 45
 print("done")
 """
