@@ -242,6 +242,10 @@ class Calls:
             " makes its own, best when the module is imported, and is passed specs and ids"
         )
 
+    async def sleep(self, seconds: float) -> None:
+        """Sleep. Raises `ConfigurationError` at once when the client is closed."""
+        await self.transport.sleep(seconds)
+
     def pause_left(self) -> float:
         """Seconds for which the service asked this client to be silent."""
         return self.traffic.pause.seconds_left(time.monotonic())

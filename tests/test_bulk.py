@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import pickle
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import aclosing
@@ -296,6 +297,22 @@ async def test_a_client_closed_underneath_ends_the_run_with_the_reason(
     with pytest.raises(ConfigurationError, match="closed"):
         async for _ in client.assistants.create_each(map(spec, range(500)), max_concurrency=2):
             await client.aclose()
+
+
+async def test_a_client_closed_while_a_run_waits_for_its_listing_ends_the_run_at_once(
+    sandbox: Sandbox, client: AsyncLisn, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sandbox.faults = [Fault(do="reset", when="after", operation="create")]
+    waiting = asyncio.Event()
+    caplog.set_level(logging.INFO, logger="lisn.bulk")
+    monkeypatch.setattr(caplog.handler, "emit", lambda record: "looking for" in record.msg and waiting.set())
+    run = asyncio.create_task(client.assistants.create_many(map(spec, range(2)), settle=3600))
+    await waiting.wait()
+    await client.aclose()
+    with pytest.raises(BulkError, match="closed") as caught:
+        await run
+    assert sorted(one.status for one in caught.value.result.outcomes) == ["created", "unknown"]
+    assert len(sandbox.assistants()) == 2
 
 
 @pytest.mark.parametrize(
