@@ -268,7 +268,9 @@ async def test_an_odd_item_is_one_outcome_and_no_end(client: AsyncLisn, odd: Any
 @pytest.mark.parametrize(
     ("extra", "status"), [([1], "failed"), ({"x": MappingProxyType({"y": (1, 2)})}, "created")]
 )
-async def test_an_odd_extra_body_is_one_outcome_and_no_end(client: AsyncLisn, extra: Any, status: str) -> None:
+async def test_an_odd_extra_body_is_one_outcome_and_no_end(
+    client: AsyncLisn, extra: Any, status: str
+) -> None:
     odd = attrs.evolve(spec(1), extra_body=extra)
     result = await client.assistants.create_many([spec(0), odd, spec(2)])
     assert [outcome.status for outcome in result.outcomes] == ["created", status, "created"]
