@@ -276,7 +276,7 @@ class Calls:
                 if time.monotonic() + wait >= min(ends, sent_by):
                     why = f"the service asks for a pause of {wait:.1f} s, which is too long"
                     return unsent("timeout", why, wait if ends <= sent_by else None), None
-                await self.transport.sleep(wait)
+                await asyncio.sleep(wait)
             bearer = self.traffic.tokens.now or await self._new_token(pool, ends)
             if isinstance(bearer, Broken):
                 return bearer, None
