@@ -56,7 +56,7 @@ from ._unpack import ACCEPTED
 from ._version import __version__
 from .errors import ConfigurationError
 
-CLOSED = "this client is closed; make another, or enter it again with `with`"
+CLOSED = "this client is closed; make another, or enter it again with `async with` (`with` for Lisn)"
 CLOSING = 2.0
 """Seconds that connections have to say goodbye."""
 MOST_STALE = 10
