@@ -212,7 +212,13 @@ class Calls:
         """
         is_logged = logger.isEnabledFor(logging.DEBUG)
         began = time.monotonic() if is_logged else 0.0
-        what, bearer = await self._send(request, headers, ends, sent_by, about_to_send, acted)
+        try:
+            what, bearer = await self._send(request, headers, ends, sent_by, about_to_send)
+        except errors.ConfigurationError as not_sent:  # closed, or no token
+            if not acted:
+                raise
+            # what an earlier attempt may have done is not forgotten
+            what, bearer = unsent("connection", str(not_sent)), None
         if isinstance(what, Reply):
             assert bearer is not None
             tried = await self._judge_reply(request, what, bearer, number, acted=acted)
@@ -242,6 +248,10 @@ class Calls:
             " makes its own, best when the module is imported, and is passed specs and ids"
         )
 
+    async def sleep(self, seconds: float) -> None:
+        """Sleep. Raises `ConfigurationError` at once when the client is closed."""
+        await self.transport.sleep(seconds)
+
     def pause_left(self) -> float:
         """Seconds for which the service asked this client to be silent."""
         return self.traffic.pause.seconds_left(time.monotonic())
@@ -253,19 +263,12 @@ class Calls:
         ends: float,
         sent_by: float,
         about_to_send: Callable[[], Awaitable[None]] | None,
-        acted: bool,
     ) -> tuple[Reply | Broken, Bearer | None]:
         """Wait for a free slot, for the end of a pause, for the token and for a permit, in this order, then send.
 
-        What came of it, and the token it was sent with.
+        What came of it, and the token it was sent with. Raises `ConfigurationError`, and then nothing was sent.
         """
-        try:
-            pool = await self.transport.acquire(ends)
-        except errors.ConfigurationError as closed:
-            if not acted:
-                raise
-            # what an earlier attempt may have done is not forgotten
-            return unsent("connection", str(closed)), None
+        pool = await self.transport.acquire(ends)
         if pool is None:
             return unsent("timeout", "no free connection before the deadline"), None
         try:
@@ -274,16 +277,17 @@ class Calls:
                     why = f"the service asks for a pause of {wait:.1f} s, which is too long"
                     return unsent("timeout", why, wait if ends <= sent_by else None), None
                 await asyncio.sleep(wait)
-            bearer = self.traffic.tokens.now or await self._new_token(pool, ends, acted=acted)
+            bearer = self.traffic.tokens.now or await self._new_token(pool, ends)
             if isinstance(bearer, Broken):
                 return bearer, None
             if self.traffic.permits is not None:
                 permits = self.traffic.permits
-                if (too_long := await permits.take(pool.queue, min(ends, sent_by))) is not None:
+                by = min(ends, sent_by)
+                if (too_long := await permits.take(pool.queue, by, self.transport.sleep)) is not None:
                     why = permits.why(too_long)
                     return unsent("timeout", why, too_long if ends <= sent_by else None), None
                 if self.traffic.tokens.now is not bearer:  # refused, while this one waited
-                    bearer = self.traffic.tokens.now or await self._new_token(pool, ends, acted=acted)
+                    bearer = self.traffic.tokens.now or await self._new_token(pool, ends)
                     if isinstance(bearer, Broken):
                         return bearer, None
             if about_to_send is not None:
@@ -298,17 +302,15 @@ class Calls:
         finally:
             pool.slots.release()
 
-    async def _new_token(self, pool: Pool, ends: float, *, acted: bool) -> Bearer | Broken:
+    async def _new_token(self, pool: Pool, ends: float) -> Bearer | Broken:
         """The token that the function gives, or what it did instead. Raises `ConfigurationError` if that is none."""
         seconds = min(self.settings.timeout, ends - time.monotonic())
         limit = asyncio.timeout(seconds)
         try:
             async with limit:
                 return await self.traffic.tokens.get(pool.asking)
-        except errors.ConfigurationError as no_token:
-            if not acted:
-                raise
-            return unsent("connection", str(no_token))
+        except errors.ConfigurationError:
+            raise
         except (Exception, asyncio.CancelledError) as error:  # so does the function
             if isinstance(error, asyncio.CancelledError) and is_being_cancelled():
                 raise

@@ -133,7 +133,10 @@ def _with_more(given: G, extra_body: Mapping[str, object] | None) -> G:
 
 
 def as_spec(given: object) -> AssistantCreate:
-    """The spec that a caller means: one of ours, or a mapping of its fields. Raises `ValidationError`."""
+    """The spec that a caller means: one of ours, or a mapping of its documented fields. Raises `ValidationError`.
+
+    A mapping may be what somebody sent to a web server: its `extra_body` would be theirs to choose, unvalidated.
+    """
     if isinstance(given, AssistantCreate):
         return given
     if not isinstance(given, Mapping):
@@ -147,7 +150,11 @@ def as_spec(given: object) -> AssistantCreate:
         reason = "is not a documented field; put it into extra_body if you mean it"
         names = ", ".join(repr(key) for key in unknown)
         raise ValidationError(f"assistant not sent: {names} {reason}", {str(key): reason for key in unknown})
-    return AssistantCreate(**given)
+    spec = AssistantCreate(**given)
+    if spec.extra_body is not None:
+        reason = "is not taken from a mapping; give it by its name: AssistantCreate(**fields, extra_body=...)"
+        raise ValidationError(f"assistant not sent: extra_body {reason}", {"extra_body": reason})
+    return spec
 
 
 def _secrets(fields: Mapping[str, object], extra: Mapping[str, object] | None) -> tuple[str, ...]:

@@ -16,7 +16,8 @@ import os
 import threading
 import time
 from collections import OrderedDict, deque
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 from weakref import WeakKeyDictionary, WeakSet
 
 from ._forks import opening
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from ._shared_permits import Link, SharedWindow
     from .rate_limit import Rate, RateLimit
 
+
+Sleep: TypeAlias = Callable[[float], Awaitable[None]]
 
 LATE = 0.05
 """Seconds after its moment for which something is left to a loop that was told to wait."""
@@ -171,10 +174,10 @@ class Permits:
                 ) from None
             self._shared = SharedWindow(limit, self._window, pause)
 
-    async def take(self, queue: Queue, by: float) -> float | None:
+    async def take(self, queue: Queue, by: float, sleep: Sleep = asyncio.sleep) -> float | None:
         """Return when a request may be sent, None; or at once the seconds that it would have to wait, beyond `by`.
 
-        `by` is a moment of the monotonic clock.
+        `by` is a moment of the monotonic clock. What `sleep` raises ends the wait.
         """
         wait = self._soonest(queue.waiting)
         if time.monotonic() + wait >= by:
@@ -187,7 +190,7 @@ class Permits:
                 while (told := await self._ask(queue)) is not None:
                     if time.monotonic() + told.seconds >= by:
                         return told.seconds
-                    await asyncio.sleep(told.asks_again)
+                    await sleep(told.asks_again)
             finally:
                 queue.release()
         finally:

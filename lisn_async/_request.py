@@ -74,5 +74,8 @@ class Caller(Protocol):
     ) -> Tried[T]:
         """What became of one single request; `about_to_send` is awaited right before it goes out."""
 
+    async def sleep(self, seconds: float) -> None:
+        """Sleep. Raises `ConfigurationError` at once when the client is closed."""
+
     def pause_left(self) -> float:
         """Seconds for which the service asked this client to be silent."""

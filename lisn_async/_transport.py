@@ -56,6 +56,7 @@ from ._unpack import ACCEPTED
 from ._version import __version__
 from .errors import ConfigurationError
 
+CLOSED = "this client is closed; make another, or enter it again with `async with` (`with` for Lisn)"
 CLOSING = 2.0
 """Seconds that connections have to say goodbye."""
 MOST_STALE = 10
@@ -123,6 +124,7 @@ class Transport:
         self._settings = settings
         self._borrowed = session
         self._pools: dict[asyncio.AbstractEventLoop, Pool] = {}
+        self._asleep: set[asyncio.Future[None]] = set()
         self._closed = False
         self._users = 0
         self._headers, self._json_headers = _headers(settings)
@@ -229,6 +231,16 @@ class Transport:
             is_proxied=self._settings.proxy is not None,
         )
 
+    async def sleep(self, seconds: float) -> None:
+        """Sleep. Raises `ConfigurationError` at once when the client is closed: it never ends too soon."""
+        asleep: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._asleep.add(asleep)  # before the look at `_closed`: another thread closes in the other order
+        try:
+            if self._closed or (await asyncio.wait({asleep}, timeout=seconds))[0]:
+                raise ConfigurationError(CLOSED)
+        finally:
+            self._asleep.discard(asleep)
+
     def enter(self) -> None:
         """Count one more `with` block, and allow requests again after a close."""
         self._users += 1
@@ -243,6 +255,9 @@ class Transport:
         """Close, and refuse requests from now on."""
         self._closed = True
         self._users = 0
+        for asleep in list(self._asleep):
+            with contextlib.suppress(RuntimeError):  # its loop has been closed
+                asleep.get_loop().call_soon_threadsafe(_wake, asleep)
         await self.rest()
 
     async def rest(self) -> None:
@@ -260,9 +275,7 @@ class Transport:
     async def _new_pool(self) -> Pool:
         loop = asyncio.get_running_loop()
         if self._closed:
-            raise ConfigurationError(
-                "this client is closed; make another, or enter it again with `async with` (`with` for Lisn)"
-            )
+            raise ConfigurationError(CLOSED)
         _keep_buffers_on_the_heap()
         if self._borrowed is not None and self._borrowed.closed:
             raise ConfigurationError("the session that was lent to this client is closed")
@@ -306,6 +319,11 @@ def _keep_buffers_on_the_heap() -> None:
     allocators see a block come and go.
     """
     bytes(LARGE_BLOCK)
+
+
+def _wake(asleep: asyncio.Future[None]) -> None:
+    if not asleep.done():  # closed twice
+        asleep.set_result(None)
 
 
 _open: set[aiohttp.ClientSession] = set()
@@ -404,8 +422,8 @@ _live: WeakSet[Transport] = WeakSet()
 def _park_after_fork(parked: list[object]) -> None:
     """In the child: give every transport a fresh start and keep what it had, untouched, for ever."""
     for transport in list(_live):
-        parked.append(transport._pools)
-        transport._pools = {}
+        parked.append((transport._pools, transport._asleep))
+        transport._pools, transport._asleep = {}, set()
     parked.append(set(_open))
     _open.clear()
 

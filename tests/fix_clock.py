@@ -51,7 +51,7 @@ def settling(time_passes: Callable[[float], None], monkeypatch: pytest.MonkeyPat
     """Where a bulk run would wait before a listing, time passes; the list holds how many seconds."""
     waits: list[float] = []
 
-    async def put_on(moment: float) -> None:
+    async def put_on(moment: float, _: object) -> None:
         waits.append(max(0.0, moment - time.monotonic()))
         time_passes(waits[-1])
 

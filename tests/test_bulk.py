@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import pickle
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import aclosing
 from types import MappingProxyType
 from typing import Any
 
+import attrs
 import pytest
 
 from lisn_async import (
@@ -252,8 +254,7 @@ class Float(float):
         ({"temperature": 10**400}, "failed"),
         ({"temperature": 10**5000}, "failed"),
         ({"temperature": Float(0.5)}, "created"),
-        ({"extra_body": [1]}, "failed"),
-        ({"extra_body": {"x": MappingProxyType({"y": (1, 2)})}}, "created"),
+        ({"extra_body": {"x": 1}}, "failed"),
         ({"name": NotImplemented}, "failed"),
         ({7: "x"}, "failed"),
     ],
@@ -261,6 +262,17 @@ class Float(float):
 async def test_an_odd_item_is_one_outcome_and_no_end(client: AsyncLisn, odd: Any, status: str) -> None:
     fields = {"name": "n", "type": "text", "llm_provider": "openai", "system_prompt": "p", **odd}
     result = await client.assistants.create_many([spec(0), fields, spec(2)])
+    assert [outcome.status for outcome in result.outcomes] == ["created", status, "created"]
+
+
+@pytest.mark.parametrize(
+    ("extra", "status"), [([1], "failed"), ({"x": MappingProxyType({"y": (1, 2)})}, "created")]
+)
+async def test_an_odd_extra_body_is_one_outcome_and_no_end(
+    client: AsyncLisn, extra: Any, status: str
+) -> None:
+    odd = attrs.evolve(spec(1), extra_body=extra)
+    result = await client.assistants.create_many([spec(0), odd, spec(2)])
     assert [outcome.status for outcome in result.outcomes] == ["created", status, "created"]
 
 
@@ -296,6 +308,22 @@ async def test_a_client_closed_underneath_ends_the_run_with_the_reason(
     with pytest.raises(ConfigurationError, match="closed"):
         async for _ in client.assistants.create_each(map(spec, range(500)), max_concurrency=2):
             await client.aclose()
+
+
+async def test_a_client_closed_while_a_run_waits_for_its_listing_ends_the_run_at_once(
+    sandbox: Sandbox, client: AsyncLisn, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sandbox.faults = [Fault(do="reset", when="after", operation="create")]
+    waiting = asyncio.Event()
+    caplog.set_level(logging.INFO, logger="lisn.bulk")
+    monkeypatch.setattr(caplog.handler, "emit", lambda record: "looking for" in record.msg and waiting.set())
+    run = asyncio.create_task(client.assistants.create_many(map(spec, range(2)), settle=3600))
+    await waiting.wait()
+    await client.aclose()
+    with pytest.raises(BulkError, match="closed") as caught:
+        await run
+    assert sorted(one.status for one in caught.value.result.outcomes) == ["created", "unknown"]
+    assert len(sandbox.assistants()) == 2
 
 
 @pytest.mark.parametrize(

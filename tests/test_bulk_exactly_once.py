@@ -15,7 +15,6 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -173,7 +172,7 @@ def test_a_listing_is_not_looked_at_before_its_time_where_timers_ring_early(
         looked.append(clock.now)
         return "nothing can be told"
 
-    monkeypatch.setattr("lisn_async.bulk.settler.asyncio", SimpleNamespace(sleep=sleep))
+    monkeypatch.setattr(settler._caller, "sleep", sleep)
     monkeypatch.setattr(settler, "_look", look)
     monkeypatch.setattr(settler, "_listing", look)
     settler.lost(job, may_be_running=False)

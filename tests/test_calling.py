@@ -267,7 +267,9 @@ async def test_extra_body_adds_to_and_replaces_what_update_sends(surface: Making
 async def test_extra_body_of_a_bulk_item_travels_and_is_in_no_journal(
     surface: Making, sandbox: Sandbox, tmp_path: Path
 ) -> None:
-    specs = [{**CREATE, "name": f"n{n}", "extra_body": {"name": f"m{n}", "customer": KEY}} for n in range(3)]
+    fields = [{**CREATE, "name": f"n{n}"} for n in range(3)]
+    extras = [{"name": f"m{n}", "customer": KEY} for n in range(3)]
+    specs = [AssistantCreate(**one, extra_body=extra) for one, extra in zip(fields, extras, strict=True)]
     async with of(surface, sandbox) as client:
         result = await client("create_many", specs, journal=tmp_path / "journal")
         assert [one.status for one in result.outcomes] == ["created"] * 3
@@ -278,6 +280,23 @@ async def test_extra_body_of_a_bulk_item_travels_and_is_in_no_journal(
     assert {row["customer"] for row in rows} == {KEY}
     assert KEY.encode() not in (tmp_path / "journal").read_bytes()
     assert KEY not in repr(result) + repr(result.outcomes)
+
+
+async def test_extra_body_in_a_mapping_is_refused_as_it_may_come_from_anybody(
+    surface: Making, sandbox: Sandbox
+) -> None:
+    async with of(surface, sandbox) as client:
+        for extra in ({"customer": KEY, "temperature": 7}, {}, KEY):
+            fields = {**CREATE, "extra_body": extra}
+            with pytest.raises(ValidationError, match="extra_body is not taken from a mapping") as caught:
+                await client("create", fields)
+            assert list(caught.value.fields) == ["extra_body"]
+            assert KEY not in str(caught.value)
+            (outcome,) = (await client("create_many", [fields])).outcomes
+            assert isinstance(outcome.error, ValidationError)
+        assert not sandbox.assistants()
+        await client("create", {**CREATE, "extra_body": None}, extra_body={"customer": 1})
+    assert sandbox.seen[-1].json() == {**CREATE, "customer": 1}
 
 
 async def test_extra_body_is_shown_by_no_repr_no_error_and_no_log(

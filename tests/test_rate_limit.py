@@ -76,6 +76,20 @@ def assert_kept(
             assert when - (since or 0.0) >= place // most * seconds - 0.005  # of two clocks
 
 
+async def test_a_client_that_is_closed_lets_nobody_wait_for_a_permit() -> None:
+    async with Sandbox() as box:
+        client = AsyncLisn(box.token, base_url=box.base_url, rate_limit=RateLimit(1, 3600))
+        await client.assistants.list()
+        calls = [asyncio.create_task(client.assistants.list()) for _ in range(5)]
+        while not client._calls.transport._asleep:
+            await asyncio.sleep(0)
+        await client.aclose()
+        errors = await asyncio.gather(*calls, return_exceptions=True)
+        assert [type(error) for error in errors] == [ConfigurationError] * 5
+        assert "closed" in str(errors[0])
+        assert len(box.seen) == 1
+
+
 def arrivals(box: Sandbox | lisn_sync.Sandbox) -> list[float]:
     return [request.received_at for request in box.seen]
 

@@ -6,7 +6,6 @@ is not. Every item shares the pace and the pause that the service asks for.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import math
 import random
@@ -167,7 +166,7 @@ class Sender:
                 self.forget(job)
             if self._is_stopping():
                 return None
-            await asyncio.sleep(min(self._backoff(tried, number), self._seconds_of_hope()))
+            await self._caller.sleep(min(self._backoff(tried, number), self._seconds_of_hope()))
         return None
 
     def _learn(self, tried: Tried[Assistant], turn: Sent) -> None:
@@ -200,7 +199,7 @@ class Sender:
             wait = self._seconds_of_quiet()
             if wait <= 0:
                 return
-            await asyncio.sleep(min(wait, self._seconds_of_hope()))
+            await self._caller.sleep(min(wait, self._seconds_of_hope()))
 
     def _seconds_of_quiet(self) -> float:
         return max(self._held_until - time.monotonic(), self._caller.pause_left())

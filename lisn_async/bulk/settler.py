@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
@@ -158,7 +157,7 @@ class Settler:
         believable_at = max(job.believable_at for job in self.ambiguous)
         wait = max(0.0, believable_at - time.monotonic())
         logger.info("replies lost: %d; looking for those assistants in %.1f s", len(self.ambiguous), wait)
-        await _sleep_until(believable_at)
+        await _sleep_until(believable_at, self._caller)
         findings = await self._look()
         if self._sent_again:
             # Some of these, perhaps: what was lost a second time may come as late as the first.
@@ -192,7 +191,7 @@ class Settler:
     async def _look_again(self) -> Audit:
         if not self._before_is_whole:
             return Audit(doubt=NOT_WHOLE)
-        await _sleep_until(self._sent_again_at + self._seconds())
+        await _sleep_until(self._sent_again_at + self._seconds(), self._caller)
         rows = await self._listing()
         if isinstance(rows, str):
             return Audit(doubt=rows)
@@ -232,7 +231,7 @@ class Settler:
         """All rows, asked for again while it fails or some are lacking that are there; or why there are none."""
         for look in range(LOOKS):
             if look:  # it lags, perhaps
-                await asyncio.sleep(self._seconds() * 2.0 ** (look - 1))
+                await self._caller.sleep(self._seconds() * 2.0 ** (look - 1))
             rows = await self._list()
             if isinstance(rows, _NoList):
                 if rows.is_final:
@@ -266,11 +265,11 @@ class Settler:
         return False
 
 
-async def _sleep_until(moment: float) -> None:
+async def _sleep_until(moment: float, caller: Caller) -> None:
     """Sleep until a moment of the monotonic clock. A timer of uvloop may ring a millisecond before its time, and a
     listing that is looked at too soon lacks what is there."""
     while (left := moment - time.monotonic()) > 0:
-        await asyncio.sleep(left)
+        await caller.sleep(left)
 
 
 def unsettled(job: Job, doubt: str, what: str = EARLIER) -> LisnError:
