@@ -308,7 +308,7 @@ async def test_a_file_that_is_no_journal_is_left_as_it_is(
 
 
 async def test_a_journal_that_cannot_be_opened_says_why(client: AsyncLisn, tmp_path: Path) -> None:
-    with pytest.raises(JournalError, match="directory") as caught:
+    with pytest.raises(JournalError, match="its folder does not exist") as caught:
         await client.assistants.create_many([spec(0)], journal=tmp_path / "none" / "j")
     assert not isinstance(caught.value, JournalInUseError)  # trying again later would not help
 
