@@ -314,9 +314,14 @@ async def test_a_client_closed_while_a_run_waits_for_its_listing_ends_the_run_at
     sandbox: Sandbox, client: AsyncLisn, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sandbox.faults = [Fault(do="reset", when="after", operation="create")]
-    waiting = asyncio.Event()
+    waiting, loop = asyncio.Event(), asyncio.get_running_loop()
+
+    def emit(record: logging.LogRecord) -> None:
+        if "looking for" in record.msg:
+            loop.call_soon_threadsafe(waiting.set)
+
     caplog.set_level(logging.INFO, logger="lisn.bulk")
-    monkeypatch.setattr(caplog.handler, "emit", lambda record: "looking for" in record.msg and waiting.set())
+    monkeypatch.setattr(caplog.handler, "emit", emit)
     run = asyncio.create_task(client.assistants.create_many(map(spec, range(2)), settle=3600))
     await waiting.wait()
     await client.aclose()
