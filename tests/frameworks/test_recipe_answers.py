@@ -77,9 +77,9 @@ async def test_wrong_fields_are_the_callers_and_a_wrong_set_up_is_ours(
     client: AsyncLisn, answer: Any
 ) -> None:
     with pytest.raises(LisnError) as caught:
-        await client.assistants.create({**SPEC, "name": "", "hat": 1})
+        await client.assistants.create({**SPEC, "name": "", "llm_provider": "hat"})
     body, status, _ = answer(caught.value)
-    assert (sorted(json.loads(json.dumps(body))["detail"]), status) == (["hat", "name"], 422)
+    assert (sorted(json.loads(json.dumps(body))["detail"]), status) == (["llm_provider", "name"], 422)
     made = await client.assistants.create(SPEC)
     with pytest.raises(LisnError) as caught:
         await client.assistants.update(
