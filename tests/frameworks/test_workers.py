@@ -81,9 +81,10 @@ def remembered(
 
 def children_of(pid: int) -> list[int]:
     found = []
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        for child in map(int, (task / "children").read_text().split()):
-            found += [child, *children_of(child)]
+    with contextlib.suppress(OSError):  # it ends, or one of its threads: those who call look again
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            for child in map(int, (task / "children").read_text().split()):
+                found += [child, *children_of(child)]
     return found
 
 
