@@ -147,7 +147,7 @@ def as_spec(given: object) -> AssistantCreate:
     allowed = AssistantCreate.__attrs_attrs__
     unknown = [key for key in given if key not in {field.name for field in allowed}]
     if unknown:
-        reason = "is not a documented field; put it into extra_body if you mean it"
+        reason = "is not a documented field; if you mean it, give it by name, as extra_body={...}"
         names = ", ".join(repr(key) for key in unknown)
         raise ValidationError(f"assistant not sent: {names} {reason}", {str(key): reason for key in unknown})
     spec = AssistantCreate(**given)
